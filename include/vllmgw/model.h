@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file vllmgw/model.h
+ * The registry: which models exist, what they are called, what runs them. Audience: callers.
+ *
+ * A registry is filled by one thread, then handed over (vgw_gateway_apply()) and immutable from there on; it is
+ * counted, so a request keeps the one it began with while a reload publishes the next.
+ */
+#ifndef VLLMGW_MODEL_H
+#define VLLMGW_MODEL_H
+
+#include <vllmgw/common.h>
+#include <vllmgw/status.h>
+
+VGW_BEGIN_DECLS
+
+typedef struct vgw_registry vgw_registry;
+typedef struct vgw_model vgw_model;
+
+/** What a device offers or a model takes: "gpu0", bytes. */
+typedef struct vgw_memory {
+	const char *device;
+	uint64_t bytes;
+} vgw_memory;
+
+/** One model. Zero is the default of every field; `name` and `kind` are required. Everything is copied. */
+typedef struct vgw_model_options {
+	size_t size;               /* set by VGW_MODEL_OPTIONS_INIT */
+	const char *name;          /* what requests call it */
+	const char *served_name;   /* what the engine calls it; NULL: name */
+	const char *const *aliases; /* further names and prefix patterns ("big-*") */
+	size_t alias_count;
+	const char *kind;          /* kind of its controller: "static", "process", ... */
+	const char *backend_json;  /* the controller's configuration, a JSON object; its "api_key" is sent upstream */
+	const char *defaults_json; /* JSON object: keys a request gets when it lacks them; NULL: none */
+	const char *const *strip;  /* top-level keys taken out of requests */
+	size_t strip_count;
+	const vgw_memory *memory;  /* what it takes on each device; none: learned */
+	size_t memory_count;
+	const char *const *groups; /* models of one group are not resident together */
+	size_t group_count;
+	const char *const *devices; /* where it may run; none: anywhere */
+	size_t device_count;
+	uint32_t is_unlisted;      /* 1: routable, but not in GET /v1/models */
+	uint32_t is_pinned;        /* 1: never chosen to leave */
+	uint32_t sleep_level;      /* 0: never sleeps; 1, 2: as vLLM's levels */
+	uint32_t reserved0;        /* must be 0 */
+} vgw_model_options;
+
+#define VGW_MODEL_OPTIONS_INIT { .size = sizeof(vgw_model_options) }
+
+/**
+ * An empty registry.
+ * Owns:    *out belongs to the caller: vgw_registry_unref(), or hand it over. NULL on failure.
+ * Threads: any.
+ * Blocks:  never.
+ * Errors:  NOMEM.
+ * Since:   0.1
+ */
+VGW_API VGW_CHECKED vgw_status vgw_registry_new(vgw_registry **out, vgw_error *err);
+
+/** One more owner.
+ *  Owns: returns its argument; give it back with vgw_registry_unref().
+ *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API vgw_registry *vgw_registry_ref(vgw_registry *registry);
+
+/** One owner less; the last one frees it. NULL is allowed.
+ *  Owns: taken.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API void vgw_registry_unref(vgw_registry *registry);
+
+/**
+ * Add a model, and its aliases to the routes.
+ * Owns:    *options is read during the call.
+ * Threads: owner, before the registry is handed over.
+ * Blocks:  never.
+ * Errors:  INVALID (missing or malformed field; the text says which), EXISTS (name or alias taken), NOMEM.
+ * Since:   0.1
+ */
+VGW_API VGW_CHECKED vgw_status vgw_registry_add(vgw_registry *registry, const vgw_model_options *options,
+	vgw_error *err);
+
+/** The model of requests that name none or an unknown one; NULL: such requests are refused (the default).
+ *  Owns: name is read during the call.  Threads: owner, before it is handed over.  Blocks: never.
+ *  Errors: NOT_FOUND.  Since: 0.1 */
+VGW_API VGW_CHECKED vgw_status vgw_registry_set_default(vgw_registry *registry, const char *name, vgw_error *err);
+
+/** How many models there are.
+ *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API size_t vgw_registry_get_count(const vgw_registry *registry);
+
+/** The model at a place, in the order they were added; NULL behind the end.
+ *  Owns: borrowed until vgw_registry_unref().  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API const vgw_model *vgw_registry_get_model(const vgw_registry *registry, size_t place);
+
+/** The model a request's name leads to (exact, alias, prefix, default), or NULL.
+ *  Owns: borrowed until vgw_registry_unref(); name is read during the call.
+ *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API const vgw_model *vgw_registry_find(const vgw_registry *registry, const char *name, size_t len);
+
+/** Owns: borrowed as the model is.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API const char *vgw_model_get_name(const vgw_model *model);
+
+/** Owns: borrowed as the model is.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API const char *vgw_model_get_served_name(const vgw_model *model);
+
+/** Alias at a place, NULL behind the end.
+ *  Owns: borrowed as the model is.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API const char *vgw_model_get_alias(const vgw_model *model, size_t place);
+
+/** Routable, but not to be listed?
+ *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API bool vgw_model_is_unlisted(const vgw_model *model);
+
+VGW_END_DECLS
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One model: copied, checked, and prepared for the hot path (default keys are rendered once, here). */
+#include "core/model.h"
+
+#include "util/alloc.h"
+#include "util/error.h"
+#include "util/opts.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_MAX_BYTES = 512 };
+
+static void free_strings(struct vgw__strings *strings)
+{
+	for (size_t i = 0; i < strings->count; i++)
+		vgw__free(strings->items[i]);
+	vgw__free(strings->items);
+}
+
+static vgw_status copy_strings(struct vgw__strings *out, const char *const *items, size_t count)
+{
+	if (!count)
+		return VGW_OK;
+	out->items = vgw__calloc(count, sizeof(*out->items));
+	if (!out->items)
+		return VGW_NOMEM;
+	for (; out->count < count; out->count++) {
+		out->items[out->count] = vgw__strdup(items[out->count]);
+		if (!out->items[out->count])
+			return VGW_NOMEM;
+	}
+	return VGW_OK;
+}
+
+static vgw_status copy_memory(vgw_model *model, const vgw_model_options *options)
+{
+	if (!options->memory_count)
+		return VGW_OK;
+	model->memory = vgw__calloc(options->memory_count, sizeof(*model->memory));
+	if (!model->memory)
+		return VGW_NOMEM;
+	for (; model->memory_count < options->memory_count; model->memory_count++) {
+		struct vgw__model_memory *memory = &model->memory[model->memory_count];
+
+		memory->bytes = options->memory[model->memory_count].bytes;
+		memory->device = vgw__strdup(options->memory[model->memory_count].device);
+		if (!memory->device)
+			return VGW_NOMEM;
+	}
+	return VGW_OK;
+}
+
+/* jansson's own memory goes through free(): our text is a copy in the library's memory. */
+static char *render_default(const char *key, json_t *value)
+{
+	json_t *name = json_string(key);
+	char *key_text = name ? json_dumps(name, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+	char *value_text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+	char *text = key_text && value_text ? vgw__printf("%s:%s", key_text, value_text) : NULL;
+
+	json_decref(name);
+	free(key_text);
+	free(value_text);
+	return text;
+}
+
+static vgw_status read_defaults(vgw_model *model, const char *text, vgw_error *err)
+{
+	json_error_t why;
+	json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+	vgw_status status = VGW_NOMEM;
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(object)) {
+		json_decref(object);
+		return vgw_error_set(err, VGW_INVALID, 0, "model '%s': defaults are no JSON object: %s", model->name,
+			object ? "another type" : why.text);
+	}
+	model->defaults = vgw__calloc(json_object_size(object), sizeof(*model->defaults));
+	if (!model->defaults)
+		goto out;
+	json_object_foreach(object, key, value) {
+		struct vgw__body_default *one = &model->defaults[model->default_count++];
+
+		one->name = vgw__strdup(key);
+		one->text = render_default(key, value);
+		if (!one->name || !one->text)
+			goto out;
+	}
+	status = VGW_OK;
+out:
+	json_decref(object);
+	return status;
+}
+
+static vgw_status read_backend(vgw_model *model, vgw_error *err)
+{
+	json_error_t why;
+	json_t *object = json_loads(model->backend_json, JSON_REJECT_DUPLICATES, &why);
+	const char *key = json_string_value(json_object_get(object, "api_key"));
+	vgw_status status = VGW_OK;
+
+	if (!json_is_object(object))
+		status = vgw_error_set(err, VGW_INVALID, 0, "model '%s': its backend is no JSON object", model->name);
+	else if (key && *key && !(model->upstream_key = vgw__strdup(key)))
+		status = VGW_NOMEM;
+	json_decref(object);
+	return status;
+}
+
+/* A name goes into headers, logs and file names' sources: no control characters. */
+static bool is_name(const char *name)
+{
+	size_t len = name ? strlen(name) : 0;
+
+	if (len == 0 || len > NAME_MAX_BYTES)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_error *err)
+{
+	vgw_model_options options;
+	vgw_model *model;
+	vgw_status status = vgw__opts_copy(&options, sizeof(options), given, "vgw_model_options", err);
+
+	*out = NULL;
+	if (status != VGW_OK)
+		return status;
+	if (!is_name(options.name) || strchr(options.name, '*'))
+		return vgw_error_set(err, VGW_INVALID, 0,
+			"a model needs a name of 1 to %d printable bytes without '*'", NAME_MAX_BYTES);
+	if (!options.kind || (options.served_name && !is_name(options.served_name)))
+		return vgw_error_set(err, VGW_INVALID, 0, "model '%s' needs a kind and a printable served name",
+			options.name);
+	model = vgw__alloc(sizeof(*model));
+	if (!model)
+		return vgw_error_set(err, VGW_NOMEM, 0, "model");
+	model->is_unlisted = options.is_unlisted != 0;
+	model->is_pinned = options.is_pinned != 0;
+	model->sleep_level = options.sleep_level;
+	model->name = vgw__strdup(options.name);
+	model->served_name = vgw__strdup(options.served_name ? options.served_name : options.name);
+	model->kind = vgw__strdup(options.kind);
+	model->backend_json = vgw__strdup(options.backend_json ? options.backend_json : "{}");
+	status = VGW_NOMEM;
+	if (model->name && model->served_name && model->kind && model->backend_json)
+		status = read_backend(model, err);
+	if (status == VGW_OK && options.defaults_json)
+		status = read_defaults(model, options.defaults_json, err);
+	if (status == VGW_OK)
+		status = copy_strings(&model->aliases, options.aliases, options.alias_count);
+	if (status == VGW_OK)
+		status = copy_strings(&model->strip, options.strip, options.strip_count);
+	if (status == VGW_OK)
+		status = copy_strings(&model->groups, options.groups, options.group_count);
+	if (status == VGW_OK)
+		status = copy_strings(&model->devices, options.devices, options.device_count);
+	if (status == VGW_OK)
+		status = copy_memory(model, &options);
+	if (status != VGW_OK) {
+		vgw__model_free(model);
+		return vgw_error_set(err, status, 0, "model '%s'", options.name);
+	}
+	*out = model;
+	return VGW_OK;
+}
+
+void vgw__model_free(vgw_model *model)
+{
+	if (!model)
+		return;
+	for (size_t i = 0; i < model->default_count; i++) {
+		vgw__free(model->defaults[i].name);
+		vgw__free(model->defaults[i].text);
+	}
+	for (size_t i = 0; i < model->memory_count; i++)
+		vgw__free(model->memory[i].device);
+	vgw__free(model->defaults);
+	vgw__free(model->memory);
+	free_strings(&model->aliases);
+	free_strings(&model->strip);
+	free_strings(&model->groups);
+	free_strings(&model->devices);
+	vgw__free(model->upstream_key);
+	vgw__free(model->backend_json);
+	vgw__free(model->kind);
+	vgw__free(model->served_name);
+	vgw__free(model->name);
+	vgw__free(model);
+}
+
+static bool is_same_list(const struct vgw__strings *a, const struct vgw__strings *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		if (strcmp(a->items[i], b->items[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+bool vgw__model_is_same_engine(const vgw_model *a, const vgw_model *b)
+{
+	return strcmp(a->name, b->name) == 0 && strcmp(a->served_name, b->served_name) == 0 &&
+	       strcmp(a->kind, b->kind) == 0 && strcmp(a->backend_json, b->backend_json) == 0 &&
+	       is_same_list(&a->devices, &b->devices) && a->sleep_level == b->sleep_level;
+}
+
+const char *vgw_model_get_name(const vgw_model *model)
+{
+	return model->name;
+}
+
+const char *vgw_model_get_served_name(const vgw_model *model)
+{
+	return model->served_name;
+}
+
+const char *vgw_model_get_alias(const vgw_model *model, size_t place)
+{
+	return place < model->aliases.count ? model->aliases.items[place] : NULL;
+}
+
+bool vgw_model_is_unlisted(const vgw_model *model)
+{
+	return model->is_unlisted;
+}

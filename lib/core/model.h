@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a model, for the floors above. Immutable once its registry is handed over; lives as long as it. */
+#ifndef VGW_CORE_MODEL_H
+#define VGW_CORE_MODEL_H
+
+#include <vllmgw/model.h>
+
+struct vgw__strings {
+	char **items;
+	size_t count;
+};
+
+/* A key given to requests that lack it: its name, and `"name":value` ready to be inserted. */
+struct vgw__body_default {
+	char *name;
+	char *text;
+};
+
+struct vgw__model_memory {
+	char *device;
+	uint64_t bytes;
+};
+
+struct vgw_model {
+	uint32_t place; /* in its registry */
+	char *name;
+	char *served_name;
+	char *kind;
+	char *backend_json;
+	char *upstream_key; /* NULL: no Authorization upstream */
+	struct vgw__strings aliases;
+	struct vgw__strings strip;
+	struct vgw__strings groups;
+	struct vgw__strings devices;
+	struct vgw__body_default *defaults;
+	size_t default_count;
+	struct vgw__model_memory *memory;
+	size_t memory_count;
+	uint32_t sleep_level;
+	bool is_unlisted;
+	bool is_pinned;
+};
+
+/* Would an engine started for one serve the other? Then a reload leaves it alone. */
+bool vgw__model_is_same_engine(const vgw_model *a, const vgw_model *b);
+
+/* Used by the registry. */
+vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *options, vgw_error *err);
+void vgw__model_free(vgw_model *model);
+
+#endif
