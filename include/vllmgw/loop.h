@@ -77,7 +77,8 @@ struct vgw_message {
  */
 VGW_API VGW_CHECKED vgw_status vgw_loop_new(vgw_loop **out, vgw_error *err);
 
-/** Free a loop. Remove watches and timers first; messages not yet delivered are dropped. NULL is allowed.
+/** Free a loop. Remove watches and timers first, and let no other thread be inside vgw_loop_post() or
+ *  vgw_loop_stop() any more (join it); messages not yet delivered are dropped. NULL is allowed.
  *  Owns: taken.  Threads: owner, not inside a callback.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_loop_free(vgw_loop *loop);
 
@@ -90,7 +91,7 @@ VGW_API VGW_CHECKED vgw_status vgw_loop_run(vgw_loop *loop, vgw_error *err);
  *  Threads: owner.  Blocks: up to timeout_ms.  Errors: INTERNAL (epoll failed).  Since: 0.1 */
 VGW_API VGW_CHECKED vgw_status vgw_loop_run_once(vgw_loop *loop, int timeout_ms, vgw_error *err);
 
-/** Make vgw_loop_run() return after the current turn; also before it has begun.
+/** Make vgw_loop_run() return after the current turn, for good; also before it has begun.
  *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_loop_stop(vgw_loop *loop);
 
@@ -98,7 +99,7 @@ VGW_API void vgw_loop_stop(vgw_loop *loop);
  *  Owns: borrowed until vgw_loop_free().  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API int vgw_loop_get_fd(const vgw_loop *loop);
 
-/** Milliseconds until the next timer, 0 if one is due, -1 without timers.
+/** Milliseconds until the next timer, 0 if one is due or deferred work waits, -1 without timers.
  *  Threads: owner.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API int vgw_loop_get_timeout_ms(const vgw_loop *loop);
 

@@ -113,6 +113,8 @@ int vgw_loop_get_timeout_ms(const vgw_loop *loop)
 {
 	int64_t left;
 
+	if (loop->deferred.next != &loop->deferred)
+		return 0; /* asked for between two turns */
 	if (!loop->heap_len)
 		return -1;
 	left = loop->heap[0]->at_ms - vgw_now_ms();
@@ -288,11 +290,15 @@ vgw_status vgw_loop_run_once(vgw_loop *loop, int timeout_ms, vgw_error *err)
 		((vgw_watch *)loop->batch[i].data.ptr)->slot = (uint32_t)i + 1;
 	for (int i = 0; i < loop->batch_len; i++) {
 		vgw_watch *watch = loop->batch[i].data.ptr;
+		uint32_t events;
 
 		if (!watch)
 			continue;
 		watch->slot = 0;
-		watch->fn(watch, loop->batch[i].events);
+		/* a callback before this one may have lost interest in what was fetched */
+		events = loop->batch[i].events & (watch->events | EPOLLERR | EPOLLHUP);
+		if (events)
+			watch->fn(watch, events);
 	}
 	loop->batch_len = 0;
 	run_due_timers(loop);
