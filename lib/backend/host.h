@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The library's side of one controller instance: what stands behind the vgw_host_* functions. The residency owns
+ * it and fills the upward table; tests fill it with their own.
+ *
+ *   controller ── vgw_host_set_endpoint(), report_death(), ... ──► host ── events ──► residency
+ *   controller ◄── is_cancelled(), cancel fd ───────────────────── host ◄── cancel() ─┘
+ */
+#ifndef VGW_BACKEND_HOST_H
+#define VGW_BACKEND_HOST_H
+
+#include <vllmgw/controller.h>
+
+#include "net/endpoint.h"
+
+/* Called on whatever thread the controller runs, never under a lock of the host. Every entry may be NULL. */
+struct vgw__host_events {
+	/* The endpoints are borrowed: take references of those you keep. */
+	void (*on_endpoints)(void *user, struct vgw__endpoint *const *endpoints, size_t count);
+	void (*on_progress)(void *user, int percent, const char *text);
+	void (*on_death)(void *user, const char *reason);
+};
+
+/* What a controller said during the operation that just returned. */
+struct vgw__host_report {
+	vgw_failure failure;
+	char failure_text[240]; /* the decisive line of the log, "" if nothing was said */
+	bool has_depth;         /* deactivate went to `depth` */
+	vgw_depth depth;
+};
+
+vgw_status vgw__host_new(vgw_host **out, const struct vgw__host_events *events, void *user,
+	const vgw_logger *logger, vgw_error *err);
+void vgw__host_free(vgw_host *host); /* after destroy() of the controller; NULL is allowed */
+
+/* Forget the last operation: its cancellation and its report. Call it where you decide upon an operation, before
+ * handing it to an executor, so that a cancel() that follows cannot be lost. */
+void vgw__host_begin(vgw_host *host);
+void vgw__host_cancel(vgw_host *host); /* any thread, idempotent */
+void vgw__host_get_report(vgw_host *host, struct vgw__host_report *out);
+
+#endif
