@@ -149,6 +149,7 @@ struct config {
 	} residency;
 	struct config_memories devices; /* empty: discover them */
 	const char *default_model;      /* NULL: a request must name one; else a model's name or alias */
+	const struct config_model *defaults; /* the `defaults:` mapping, as a model without name and backend */
 	struct config_models models;
 
 	struct config_strings secrets; /* every key's text, for redaction by value */

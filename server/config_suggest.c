@@ -68,7 +68,7 @@ void config_suggest_offer(struct config_suggest *suggest, const char *candidate)
 	if (wanted_len > LONGEST || len > LONGEST || wanted_len == 0)
 		return;
 	distance = get_distance(suggest->wanted, wanted_len, candidate, len);
-	if (distance > (limit ? limit : 1))
+	if (distance > (limit ? limit : 1) || distance >= wanted_len)
 		return;
 	if (suggest->best && suggest->distance <= distance)
 		return;
