@@ -13,7 +13,7 @@
 #include "config_check.h"
 #include "config_decode.h"
 #include "env.h"
-#include "yaml.h"
+#include "config_yaml.h"
 
 #define SYSTEM_PATH "/etc/vllmgw/vllmgw.yaml"
 #define LOCAL_PATH "vllmgw.yaml"

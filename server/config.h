@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's configuration: plain, immutable, one allocation region.
  *
- *   vllmgw.yaml --yaml.c--> nodes with marks --env.c--> ${NAME} and VLLMGW_* put in
+ *   vllmgw.yaml --config_yaml.c--> nodes with marks --env.c--> ${NAME} and VLLMGW_* put in
  *                                                |
  *        config_keys.h (the table) --> config_decode.c --> struct config --config_check.c--> ready
  *                        |                       |
@@ -80,8 +80,8 @@ struct config_model {
 	struct config_strings aliases; /* names, and patterns with one '*' at their end */
 	const char *served_name;       /* never NULL: the model's name unless configured */
 	const char *backend_kind;      /* "static", "process" */
-	/* The `backend:` mapping as a JSON object with `kind`, variables put in, defaults put in, absent keys left
-	 * out. Durations are integers named KEY_ms, sizes integers named KEY_bytes. Holds secrets: never log it. */
+	/* The `backend:` mapping as a JSON object with `kind`, variables put in, defaults put in, null keys left
+	 * out. Durations are integers of milliseconds, sizes of bytes. Holds secrets: never log it. */
 	const char *backend_json;
 	bool is_managed; /* false: the engine is somebody else's (kind static) */
 	bool is_unlisted;

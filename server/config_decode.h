@@ -5,7 +5,7 @@
 
 #include "config_keys.h"
 #include "env.h"
-#include "yaml.h"
+#include "config_yaml.h"
 
 struct config_secret {
 	struct config_secret *next;

@@ -79,9 +79,7 @@ static void print_variables(FILE *out, const struct config_strings *pairs)
 void config_json_print_member(FILE *out, const struct config_key *key, const union config_value *value,
 	bool is_first)
 {
-	const char *unit = key->type == CONFIG_DURATION ? "_ms" : key->type == CONFIG_SIZE ? "_bytes" : "";
-
-	(void)fprintf(out, "%s\"%s%s\":", is_first ? "" : ",", key->path, unit);
+	(void)fprintf(out, "%s\"%s\":", is_first ? "" : ",", key->path);
 	switch (key->type) {
 	case CONFIG_FLAG:
 		(void)fputs(value->flag ? "true" : "false", out);

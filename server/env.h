@@ -3,7 +3,7 @@
 #ifndef VGW_SERVER_ENV_H
 #define VGW_SERVER_ENV_H
 
-#include "yaml.h"
+#include "config_yaml.h"
 
 struct env_use;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A YAML document as a tree of nodes, each with its place. A plain subset on purpose: no anchors, aliases, tags or
  * second documents, bounded in size, depth and number. Scalars stay text: what they mean is the schema's business. */
-#ifndef VGW_SERVER_YAML_H
-#define VGW_SERVER_YAML_H
+#ifndef VGW_SERVER_CONFIG_YAML_H
+#define VGW_SERVER_CONFIG_YAML_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libyaml's events to nodes. The event interface is used, not yaml_parser_load(): it builds nothing, so that the
  * bounds below hold for everything that is built, and an alias cannot multiply a document. */
-#include "yaml.h"
+#include "config_yaml.h"
 
 #include <string.h>
 #include <yaml.h>

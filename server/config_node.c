@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tree itself: children in a list, maps searched from the front (they are small). */
-#include "yaml.h"
+#include "config_yaml.h"
 
 #include <string.h>
 
