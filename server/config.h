@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's configuration: plain, immutable, one allocation region.
+ *
+ *   vllmgw.yaml --config_yaml.c--> nodes with marks --env.c--> ${NAME} and VLLMGW_* put in
+ *                                                |
+ *        config_keys.h (the table) --> config_decode.c --> struct config --config_check.c--> ready
+ *                        |                       |
+ *                config_schema.c           config_print.c
+ *
+ * Nothing here prints to a terminal or exits: problems go into a report, texts to a FILE. */
+#ifndef VGW_SERVER_CONFIG_H
+#define VGW_SERVER_CONFIG_H
+
+#include <vllmgw/log.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "config_report.h"
+
+/* Each list of words gives the enum here and the spelling in the file. XX(NAME, text) */
+#define CONFIG_HEARTBEAT_STYLES(XX) XX(COMMENT, "comment") XX(DATA, "data") XX(OFF, "off")
+#define CONFIG_LOG_LEVELS(XX) XX(ERROR, "error") XX(WARN, "warn") XX(INFO, "info") XX(DEBUG, "debug")
+#define CONFIG_LOG_FORMATS(XX) XX(AUTO, "auto") XX(TEXT, "text") XX(JSON, "json")
+#define CONFIG_POLICIES(XX) XX(LRU, "lru") XX(COST, "cost")
+#define CONFIG_ON_EXITS(XX) XX(STOP, "stop") XX(LEAVE, "leave")
+#define CONFIG_BALANCES(XX) XX(LEAST_OUTSTANDING, "least_outstanding") XX(ROUND_ROBIN, "round_robin")
+
+#define XX(name, text) CONFIG_HEARTBEAT_##name,
+enum config_heartbeat_style { CONFIG_HEARTBEAT_STYLES(XX) };
+#undef XX
+#define XX(name, text) CONFIG_LOG_FORMAT_##name,
+enum config_log_format { CONFIG_LOG_FORMATS(XX) };
+#undef XX
+#define XX(name, text) CONFIG_POLICY_##name,
+enum config_policy { CONFIG_POLICIES(XX) };
+#undef XX
+#define XX(name, text) CONFIG_ON_EXIT_##name,
+enum config_on_exit { CONFIG_ON_EXITS(XX) };
+#undef XX
+#define XX(name, text) CONFIG_BALANCE_##name,
+enum config_balance { CONFIG_BALANCES(XX) };
+#undef XX
+
+struct config_strings {
+	const char *const *items;
+	size_t count;
+};
+
+enum config_listen_kind { CONFIG_LISTEN_TCP, CONFIG_LISTEN_UNIX, CONFIG_LISTEN_SYSTEMD };
+
+struct config_listen {
+	enum config_listen_kind kind;
+	uint16_t port;    /* TCP; 0: the kernel chooses */
+	const char *text; /* as configured */
+	const char *host; /* TCP: an address or a name, without brackets */
+	const char *path; /* UNIX: at most 107 bytes */
+};
+
+struct config_listens {
+	const struct config_listen *items;
+	size_t count;
+};
+
+/* So many bytes on a device. */
+struct config_memory {
+	const char *device;
+	int64_t bytes; /* -1: not known (a device without a budget) */
+};
+
+struct config_memories {
+	const struct config_memory *items;
+	size_t count;
+};
+
+struct config_model {
+	const char *name;
+	struct config_strings aliases; /* names, and patterns with one '*' at their end */
+	const char *served_name;       /* never NULL: the model's name unless configured */
+	const char *backend_kind;      /* "static", "process" */
+	/* The `backend:` mapping as a JSON object with `kind`, variables put in, defaults put in, null keys left
+	 * out. Durations are integers of milliseconds, sizes of bytes. Holds secrets: never log it. */
+	const char *backend_json;
+	bool is_managed; /* false: the engine is somebody else's (kind static) */
+	bool is_unlisted;
+	bool is_pinned;
+	enum config_balance balance;
+	struct config_strings groups;
+	struct config_strings devices;
+	struct config_memories memory;
+	int64_t sleep_level; /* 0: never asleep */
+	const char *request_defaults_json; /* a JSON object; "{}" when there are none */
+	struct config_strings request_strip;
+	const char *fallback_model; /* NULL: none */
+	int64_t fallback_after_ms;
+	struct config_place place; /* for errors found later, when the model is made */
+};
+
+struct config_models {
+	const struct config_model *items;
+	size_t count;
+};
+
+struct config {
+	struct config_listens listen;
+	int64_t workers; /* 0: one per processor */
+	struct {
+		struct config_listens listen; /* empty: the same listeners */
+		const char *key;              /* NULL: loopback peers only */
+	} admin;
+	struct {
+		int64_t body_bytes;
+		int64_t connections;
+		int64_t header_timeout_ms;
+		int64_t body_timeout_ms;
+		int64_t queue_requests;
+		int64_t queue_bytes;
+	} limits;
+	struct {
+		int64_t connect_ms;
+		int64_t first_byte_ms;
+		int64_t idle_ms;
+		int64_t total_ms;
+		int64_t drain_ms;
+	} timeouts;
+	struct {
+		int64_t idle_ms;
+		enum config_heartbeat_style style;
+		bool while_loading;
+	} heartbeat;
+	struct {
+		vgw_log_level level;
+		enum config_log_format format;
+		bool access;
+	} log;
+	const char *state_dir; /* never NULL; need not exist yet */
+	struct {
+		int64_t max_resident;
+		int64_t max_asleep;
+		enum config_policy policy;
+		int64_t max_wait_ms;
+		int64_t min_resident_ms;
+		int64_t idle_sleep_ms; /* -1: never */
+		int64_t idle_stop_ms;  /* -1: never */
+		struct config_strings preload;
+		enum config_on_exit on_exit;
+	} residency;
+	struct config_memories devices; /* empty: discover them */
+	const char *default_model;      /* NULL: a request must name one; else a model's name or alias */
+	const struct config_model *defaults; /* the `defaults:` mapping, as a model without name and backend */
+	struct config_models models;
+
+	struct config_strings secrets; /* every key's text, for redaction by value */
+	const char *path;              /* the file; NULL without one */
+	struct config_arena *arena;    /* owns all of the above and this struct */
+	struct node *tree;             /* the effective configuration with its places, for config_print() */
+};
+
+struct config_source {
+	const char *path; /* the file, or the name of `text` in messages; NULL: no file, variables and defaults only */
+	const char *text; /* read this instead of the file; need not end in NUL */
+	size_t len;
+	const char *const *environment; /* NULL-terminated NAME=VALUE; NULL: the process's own */
+	size_t memory_bytes;            /* ceiling of what the configuration may take; 0: 64 MiB */
+};
+
+/* Read, put in variables and defaults, check. 0, and *out is the caller's; or -1, *out NULL, and the report says
+ * what is wrong. Warnings may come with both. Initialises and sorts the report. Blocks on the file. */
+int config_load(struct config **out, const struct config_source *source, struct config_report *report);
+void config_free(struct config *config); /* NULL is allowed */
+
+/* Which file to read: `option` (from -c, may be NULL), $VLLMGW_CONFIG, ./vllmgw.yaml, /etc/vllmgw/vllmgw.yaml; the
+ * first two are taken without looking. 0 and the path in `text`, or -1 and a message that lists the places. */
+int config_find(const char *option, const char *const *environment, char *text, size_t size);
+
+/* The model of that name (not alias); NULL: none. */
+const struct config_model *config_find_model(const struct config *config, const char *name);
+
+/* The effective configuration as YAML, secrets as ***; with_origins adds to each line where its value comes from.
+ * 0 or -1 (writing failed). */
+int config_print(const struct config *config, FILE *out, bool with_origins);
+
+/* A JSON Schema (draft 2020-12) for editors; a Markdown table of all keys. 0 or -1. */
+int config_print_schema(FILE *out);
+int config_print_reference(FILE *out);
+
+/* Copy `text` with every secret of the configuration replaced by ***; cut to `size`. Returns `out`. */
+const char *config_redact(const struct config *config, const char *text, char *out, size_t size);
+
+#endif

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one key's value says about another's. */
+#ifndef VGW_SERVER_CONFIG_CHECK_H
+#define VGW_SERVER_CONFIG_CHECK_H
+
+#include "config_decode.h"
+
+/* Names, references, budgets, orders. Works on what could be decoded, whatever else is wrong. */
+void config_check(struct config_decoder *decoder, const struct config *config);
+
+#endif
