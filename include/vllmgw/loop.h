@@ -119,10 +119,12 @@ VGW_API VGW_CHECKED vgw_status vgw_watch_add(vgw_loop *loop, vgw_watch *watch, i
 	vgw_watch_fn fn, vgw_error *err);
 
 /** Listen to other events; cheap when they are the same as before.
+ *  Owns: the watch stays the caller's.
  *  Threads: owner.  Blocks: never.  Errors: INTERNAL (epoll_ctl failed).  Since: 0.1 */
 VGW_API vgw_status vgw_watch_set(vgw_loop *loop, vgw_watch *watch, uint32_t events);
 
 /** Stop listening: the callback will not come again, not even for events already fetched. Idempotent.
+ *  Owns: the watch and its descriptor are the caller's again.
  *  Threads: owner.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_watch_remove(vgw_loop *loop, vgw_watch *watch);
 
@@ -132,6 +134,7 @@ VGW_API void vgw_watch_remove(vgw_loop *loop, vgw_watch *watch);
 VGW_API VGW_CHECKED vgw_status vgw_timer_start(vgw_loop *loop, vgw_timer *timer, int64_t at_ms, vgw_timer_fn fn);
 
 /** Disarm. Idempotent.
+ *  Owns: the timer is the caller's again.
  *  Threads: owner.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_timer_cancel(vgw_loop *loop, vgw_timer *timer);
 
@@ -145,6 +148,7 @@ VGW_API bool vgw_timer_is_armed(const vgw_timer *timer);
 VGW_API void vgw_defer_call(vgw_loop *loop, vgw_defer *defer, vgw_defer_fn fn);
 
 /** Take the request back. Idempotent.
+ *  Owns: the struct is the caller's again.
  *  Threads: owner.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_defer_cancel(vgw_loop *loop, vgw_defer *defer);
 
