@@ -105,7 +105,7 @@ static vgw_status read_backend(vgw_model *model, vgw_error *err)
 
 	if (!json_is_object(object))
 		status = vgw_error_set(err, VGW_INVALID, 0, "model '%s': its backend is no JSON object", model->name);
-	else if (key && *key && !(model->upstream_key = vgw__strdup(key)))
+	else if (key && *key && !(model->upstream_auth = vgw__printf("Bearer %s", key)))
 		status = VGW_NOMEM;
 	json_decref(object);
 	return status;
@@ -189,7 +189,7 @@ void vgw__model_free(vgw_model *model)
 	free_strings(&model->strip);
 	free_strings(&model->groups);
 	free_strings(&model->devices);
-	vgw__free(model->upstream_key);
+	vgw__free(model->upstream_auth);
 	vgw__free(model->backend_json);
 	vgw__free(model->kind);
 	vgw__free(model->served_name);

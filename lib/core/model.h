@@ -27,7 +27,7 @@ struct vgw_model {
 	char *served_name;
 	char *kind;
 	char *backend_json;
-	char *upstream_key; /* NULL: no Authorization upstream */
+	char *upstream_auth; /* "Bearer ..."; NULL: no Authorization upstream */
 	struct vgw__strings aliases;
 	struct vgw__strings strip;
 	struct vgw__strings groups;

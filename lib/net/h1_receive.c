@@ -64,6 +64,8 @@ static bool begin_body(struct vgw__h1_conn *conn, const struct vgw__h1_head *hea
 	if (head->is_last)
 		conn->is_last = true;
 	conn->state = VGW__H1_BODY;
+	if (conn->is_sent)
+		vgw__h1_tell_sent(conn);
 	conn->events->on_head(conn->user, &response);
 	return h1->current == conn;
 }

@@ -171,6 +171,12 @@ bool vgw__h1_send_now(struct vgw__h1_conn *conn, const struct vgw__upstream_requ
 	return true;
 }
 
+void vgw__h1_tell_sent(struct vgw__h1_conn *conn)
+{
+	if (conn->events->on_sent)
+		conn->events->on_sent(conn->user);
+}
+
 void vgw__h1_send_more(struct vgw__h1_conn *conn)
 {
 	struct vgw__h1_send *send = conn->send;
@@ -178,6 +184,8 @@ void vgw__h1_send_more(struct vgw__h1_conn *conn)
 	switch (send_some(conn, send->head, send->head_len, &send->request, &send->sent)) {
 	case ALL_SENT:
 		conn->is_sent = true;
+		if (conn->state == VGW__H1_BODY) /* the answer was faster than the request */
+			vgw__h1_tell_sent(conn);
 		break;
 	case BLOCKED:
 		return;

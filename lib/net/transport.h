@@ -4,7 +4,7 @@
  *
  *   caller                         transport                          engine
  *     |--- start(request) ------------>|--- connect or reuse ------------>|
- *     |                                |--- head + body segments -------->|
+ *     |<-- on_sent --------------------|--- head + body segments -------->|
  *     |<-- on_head --------------------|<-- status line, headers ---------|
  *     |<-- on_data (borrowed bytes) ---|<-- body, as it comes ------------|
  *     |--- FULL -> it stops reading    |                                  |
@@ -34,7 +34,7 @@ struct vgw__header {
 	struct vgw__span value;
 };
 
-/* Everything it points to is borrowed until on_end or cancel. */
+/* Everything it points to is borrowed until on_sent, on_end or cancel. */
 struct vgw__upstream_request {
 	struct vgw__endpoint *endpoint; /* the transport takes its own reference */
 	const char *method;             /* "POST" */
@@ -74,6 +74,8 @@ struct vgw__upstream_result {
 };
 
 struct vgw__upstream_events {
+	void (*on_sent)(void *user); /* nothing of the request is needed any more; once, just before on_head or, when
+	                              * the answer is faster than the request, later. May not cancel. NULL: fine */
 	void (*on_head)(void *user, const struct vgw__response_head *head);
 	enum vgw__flow (*on_data)(void *user, const char *data, size_t len); /* at most 64 KiB per turn, len > 0 */
 	void (*on_end)(void *user, const struct vgw__upstream_result *result);

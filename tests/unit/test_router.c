@@ -104,7 +104,7 @@ static void a_registry_prepares_keys_defaults_and_aliases(void **state)
 	model = vgw_registry_find(registry, "gpt-4o", 6);
 	assert_non_null(model);
 	assert_string_equal(vgw_model_get_served_name(model), "small");
-	assert_string_equal(model->upstream_key, "s3cret");
+	assert_string_equal(model->upstream_auth, "Bearer s3cret");
 	assert_string_equal(model->defaults[0].text, "\"temperature\":0.5");
 	options.name = "other";
 	assert_int_equal(vgw_registry_add(registry, &options, &err), VGW_EXISTS);

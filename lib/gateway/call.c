@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a call: lease, send, fail, report. What comes back from the engine is in relay.c. */
+#include "gateway/call.h"
+
+#include "balance/choose.h"
+#include "gateway/fault.h"
+#include "gateway/head.h"
+#include "util/alloc.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+#include <string.h>
+
+enum { EVENT_MAX_BYTES = 2048 };
+
+vgw_call *vgw__call_of_link(struct vgw__list *link)
+{
+	return VGW__CONTAINER(link, vgw_call, link);
+}
+
+/* --- letting go ----------------------------------------------------------------------------------------------- */
+
+void vgw__call_drop_upstream(vgw_call *call)
+{
+	if (call->upstream)
+		vgw__upstream_cancel(call->upstream);
+	call->upstream = NULL;
+	if (call->target)
+		atomic_fetch_sub_explicit(&call->target->in_flight, 1, memory_order_relaxed);
+	call->target = NULL;
+}
+
+static void release_lease(vgw_call *call)
+{
+	if (call->waiter)
+		vgw__waiter_cancel(call->waiter);
+	call->waiter = NULL;
+	if (call->has_lease) {
+		atomic_store_explicit(&call->seat->resident->last_used_ms, vgw_loop_now_ms(call->worker->loop),
+			memory_order_relaxed);
+		vgw__gate_leave(call->seat->resident);
+	}
+	call->has_lease = false;
+}
+
+void vgw__call_discard(vgw_call *call)
+{
+	struct vgw__shard *shard = call->seat->shard;
+
+	vgw__call_drop_upstream(call);
+	release_lease(call);
+	vgw_timer_cancel(call->worker->loop, &call->deadline);
+	vgw_defer_cancel(call->worker->loop, &call->answer);
+	vgw__list_remove(&call->link);
+	vgw__gauge(&shard->in_flight, -1);
+	if (call->is_counted)
+		vgw__gauge(&shard->open_streams, -1);
+	vgw__targets_unref(call->targets);
+	vgw__view_unref(call->view);
+	vgw__buf_fini(&call->scratch);
+	vgw__buf_fini(&call->held);
+	vgw__free(call->outgoing);
+	vgw__free(call->head);
+	vgw__free(call->fault_text);
+	vgw__free(call);
+}
+
+/* --- the end -------------------------------------------------------------------------------------------------- */
+
+static int64_t since_us(const vgw_call *call, int64_t at_ns)
+{
+	return at_ns ? (at_ns - call->begun_ns) / 1000 : -1;
+}
+
+static void count_tokens(atomic_uint_fast64_t *counter, int64_t tokens)
+{
+	if (tokens > 0)
+		vgw__count(counter, (uint64_t)tokens);
+}
+
+static void record(vgw_call *call, uint32_t status, const struct vgw__usage *usage)
+{
+	struct vgw__shard *shard = call->seat->shard;
+	int64_t waited_ns = call->leased_ns ? call->leased_ns - call->begun_ns : 0;
+
+	vgw__count_code(shard, status);
+	vgw__count(&shard->bytes_in, call->bytes_in);
+	vgw__count(&shard->bytes_out, call->bytes_out);
+	vgw__count(&shard->attempts, call->attempts);
+	vgw__count(&shard->streams, call->is_counted);
+	vgw__count(&shard->events, call->is_sse ? call->sse.events : 0);
+	count_tokens(&shard->prompt_tokens, usage->tokens[VGW__USAGE_PROMPT]);
+	count_tokens(&shard->completion_tokens, usage->tokens[VGW__USAGE_COMPLETION]);
+	vgw__observe_duration(shard, since_us(call, vgw__now_ns()));
+	vgw__observe_first_byte(shard, since_us(call, call->first_byte_ns));
+	vgw__observe_queue(shard, waited_ns / 1000);
+	if (call->sent_ns)
+		vgw__observe_overhead(shard, (call->sent_ns - call->begun_ns - waited_ns) / 1000);
+}
+
+static vgw_call_report make_report(const vgw_call *call, vgw_fault fault, bool is_clean,
+	const struct vgw__usage *usage)
+{
+	return (vgw_call_report){
+		.size = sizeof(vgw_call_report),
+		.fault = fault,
+		.is_clean = is_clean,
+		.status = call->status,
+		.attempts = call->attempts,
+		.model = call->seat->model->name,
+		.replica = call->target ? call->target->endpoint->url : "",
+		.request_id = call->request_id,
+		.bytes_in = call->bytes_in,
+		.bytes_out = call->bytes_out,
+		.events = call->is_sse ? call->sse.events : 0,
+		.queue_us = call->leased_ns ? since_us(call, call->leased_ns) : -1,
+		.first_byte_us = since_us(call, call->first_byte_ns),
+		.total_us = since_us(call, vgw__now_ns()),
+		.prompt_tokens = usage->tokens[VGW__USAGE_PROMPT],
+		.completion_tokens = usage->tokens[VGW__USAGE_COMPLETION],
+	};
+}
+
+/* The front may do anything in on_end but touch the call: it is out of its worker's sight already. */
+void vgw__call_finish(vgw_call *call, vgw_fault fault, bool is_clean)
+{
+	const struct vgw__usage *usage = call->is_sse ? &call->sse.usage : &call->usage;
+	vgw_call_report report = make_report(call, fault, is_clean, usage);
+
+	record(call, call->status ? call->status : vgw_fault_get_info(fault)->http, usage);
+	vgw_timer_cancel(call->worker->loop, &call->deadline);
+	call->events.on_end(call->user, &report);
+	vgw__call_discard(call);
+}
+
+void vgw_call_cancel(vgw_call *call)
+{
+	static const struct vgw__usage none = VGW__USAGE_INIT;
+
+	record(call, vgw_fault_get_info(VGW_FAULT_CLIENT_CLOSED)->http, call->is_sse ? &call->sse.usage : &none);
+	vgw__call_discard(call);
+}
+
+/* --- an answer of our own ------------------------------------------------------------------------------------- */
+
+void vgw__call_give_head(vgw_call *call)
+{
+	struct vgw__held_head *held = call->head;
+	vgw_answer_head head = {
+		.status = held->status,
+		.is_stream = held->is_sse,
+		.headers = held->headers,
+		.header_count = held->header_count,
+		.content_length = held->content_length,
+	};
+
+	call->head = NULL;
+	call->status = held->status;
+	if (held->is_sse) {
+		call->is_counted = true;
+		vgw__gauge(&call->seat->shard->open_streams, 1);
+	}
+	call->events.on_head(call->user, &head);
+	vgw__free(held);
+}
+
+enum vgw__flow vgw__call_deliver(vgw_call *call, const void *data, size_t len)
+{
+	if (!call->first_byte_ns)
+		call->first_byte_ns = vgw__now_ns();
+	call->bytes_out += len;
+	call->is_paused = call->events.on_data(call->user, data, len) == VGW_FLOW_FULL;
+	return call->is_paused ? VGW__FLOW_FULL : VGW__FLOW_GO;
+}
+
+/* Too late for a status: an error event, at a place where the client's parser takes it for one, and a bad end. */
+static void break_off(vgw_call *call)
+{
+	struct vgw__buf event;
+
+	vgw__buf_init(&event, EVENT_MAX_BYTES);
+	if (call->is_sse && vgw__buf_append(&event, "\n\n", vgw__sse_at_boundary(&call->sse) ? 0 : 2) &&
+		vgw__fault_print_event(&event, call->fault, call->fault_text))
+		(void)vgw__call_deliver(call, event.data, event.len);
+	vgw__buf_fini(&event);
+	vgw__call_finish(call, call->fault, false);
+}
+
+static void give_answer(vgw_defer *defer)
+{
+	vgw_call *call = defer->user;
+	char *body;
+
+	if (call->status) {
+		break_off(call);
+		return;
+	}
+	body = vgw_fault_dup_body(call->fault, call->fault_text, NULL);
+	vgw__free(call->head);
+	call->head = vgw__head_new_own(call, vgw_fault_get_info(call->fault)->http, body ? strlen(body) : 0);
+	if (!call->head || !body) {
+		vgw__free(body);
+		vgw__call_finish(call, VGW_FAULT_OUT_OF_MEMORY, false);
+		return;
+	}
+	if (call->retry_after)
+		vgw__head_add_retry_after(call->head, call->retry_after);
+	vgw__call_give_head(call);
+	(void)vgw__call_deliver(call, body, strlen(body));
+	vgw__free(body);
+	vgw__call_finish(call, call->fault, true);
+}
+
+void vgw__call_fail(vgw_call *call, vgw_fault fault, const char *text)
+{
+	vgw__call_drop_upstream(call);
+	call->state = VGW__CALL_ANSWER;
+	call->fault = fault;
+	call->fault_text = text ? vgw__strdup(text) : NULL;
+	vgw_timer_cancel(call->worker->loop, &call->deadline);
+	call->answer.user = call;
+	vgw_defer_call(call->worker->loop, &call->answer, give_answer);
+}
+
+/* --- deadlines ------------------------------------------------------------------------------------------------ */
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* When the present state has lasted too long. One timer a call; progress only moves `last_data_ms`, and the timer
+ * looks at it when it fires. */
+static int64_t due_ms(const vgw_call *call)
+{
+	const vgw_gateway_options *options = &call->worker->gateway->options;
+	int64_t total = call->begun_ns / 1000000 + options->total_timeout_ms;
+
+	switch (call->state) {
+	case VGW__CALL_HEAD:
+		return earlier(total, call->sent_ns / 1000000 + options->first_byte_timeout_ms);
+	case VGW__CALL_HOLD:
+	case VGW__CALL_RELAY:
+	case VGW__CALL_DIGEST:
+		return call->is_paused ? total : earlier(total, call->last_data_ms + options->idle_timeout_ms);
+	default:
+		return total;
+	}
+}
+
+static void on_deadline(vgw_timer *timer)
+{
+	vgw_call *call = timer->user;
+
+	if (due_ms(call) > vgw_loop_now_ms(call->worker->loop)) {
+		vgw__call_watch_deadline(call);
+		return;
+	}
+	if (call->state == VGW__CALL_LEASE)
+		vgw__call_fail(call, VGW_FAULT_QUEUE_TIMEOUT, NULL);
+	else if (call->state == VGW__CALL_HEAD)
+		vgw__call_fail(call, VGW_FAULT_UPSTREAM_TIMEOUT, "the engine sent no answer in time");
+	else
+		vgw__call_fail(call, VGW_FAULT_UPSTREAM_TIMEOUT, "the engine stopped sending in the middle of its answer");
+}
+
+void vgw__call_watch_deadline(vgw_call *call)
+{
+	call->deadline.user = call;
+	if (vgw_timer_start(call->worker->loop, &call->deadline, due_ms(call), on_deadline) != VGW_OK)
+		vgw__call_fail(call, VGW_FAULT_OUT_OF_MEMORY, NULL);
+}
+
+/* --- sending -------------------------------------------------------------------------------------------------- */
+
+static vgw_status start(vgw_call *call, vgw_error *err)
+{
+	const vgw_worker *worker = call->worker;
+	struct vgw__upstream_request request = {
+		.endpoint = call->target->endpoint,
+		.method = "POST",
+		.path = vgw__operation_path(call->operation),
+		.headers = call->outgoing->headers,
+		.header_count = call->outgoing->header_count,
+		.body = call->outgoing->body,
+		.body_count = call->outgoing->body_count,
+		.has_body = true,
+		.connect_timeout_ms = worker->gateway->options.connect_timeout_ms,
+	};
+	struct vgw__transport *transport = vgw__worker_get_transport(call->worker, call->target->endpoint, err);
+
+	if (!transport)
+		return err->status;
+	return vgw__upstream_start(transport, &call->upstream, &request, &vgw__call_upstream_events, call, err);
+}
+
+void vgw__call_send(vgw_call *call, const char *why)
+{
+	vgw_error err = VGW_ERROR_INIT;
+	uint32_t place;
+
+	call->target = vgw__balance_choose(call->targets, call->tried);
+	if (!call->target) {
+		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, why);
+		return;
+	}
+	place = vgw__balance_place(call->targets, call->target);
+	call->tried |= UINT64_C(1) << (place < 63 ? place : 63);
+	atomic_fetch_add_explicit(&call->target->in_flight, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&call->target->total, 1, memory_order_relaxed);
+	call->attempts++;
+	call->state = VGW__CALL_HEAD;
+	call->sent_ns = vgw__now_ns();
+	if (start(call, &err) != VGW_OK) {
+		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, err.text);
+		return;
+	}
+	vgw__call_watch_deadline(call);
+}
+
+/* --- questions ------------------------------------------------------------------------------------------------ */
+
+void vgw_call_resume(vgw_call *call)
+{
+	if (!call->is_paused)
+		return;
+	call->is_paused = false;
+	call->last_data_ms = vgw_loop_now_ms(call->worker->loop);
+	if (call->upstream)
+		vgw__upstream_resume(call->upstream);
+}
+
+bool vgw_call_is_stream(const vgw_call *call)
+{
+	return call->is_stream;
+}
+
+bool vgw_call_is_waiting(const vgw_call *call)
+{
+	return call->state == VGW__CALL_LEASE;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request from its bytes to its report. The states say who is being waited for:
+ *
+ *   LEASE ──► HEAD ──► HOLD ──► RELAY ──► (freed)
+ *     │       │ ▲│       │        │
+ *     │       └─┘│       │        └─ broken ──► error event, unclean end
+ *     │    other │    truncated
+ *     │   replica└──► DIGEST (an answer not to be forwarded: its beginning is read for the message)
+ *     └── refused ──┴────┴──────► ANSWER ──► (freed)           the gateway's own answer
+ *
+ * HOLD keeps an answer that is no stream until it is complete or grows large, so that a truncated one becomes an
+ * honest error, and a small one reaches the front in one piece. */
+#ifndef VGW_GATEWAY_CALL_H
+#define VGW_GATEWAY_CALL_H
+
+#include "gateway/worker.h"
+#include "json/splice.h"
+#include "json/sse.h"
+#include "util/buf.h"
+
+enum vgw__call_state {
+	VGW__CALL_LEASE,  /* for the model to be up */
+	VGW__CALL_HEAD,   /* for the engine's status line */
+	VGW__CALL_HOLD,   /* for the whole of a short answer */
+	VGW__CALL_RELAY,  /* for the rest of an answer that is being delivered */
+	VGW__CALL_DIGEST, /* for the beginning of an answer that will not be forwarded */
+	VGW__CALL_ANSWER, /* for the end of the turn, to give an answer of our own */
+};
+
+enum {
+	VGW__REQUEST_ID_BYTES = 65,
+	VGW__HOLD_MAX_BYTES = 256 * 1024,
+	VGW__DIGEST_MAX_BYTES = 4096,
+	VGW__UPSTREAM_HEADERS = 6,
+};
+
+/* What the transport borrows; freed when the request went out. */
+struct vgw__outgoing {
+	struct vgw__header headers[VGW__UPSTREAM_HEADERS];
+	size_t header_count;
+	size_t body_count;
+	struct vgw__span body[];
+};
+
+struct vgw_call {
+	struct vgw__list link; /* in worker->calls */
+	vgw_worker *worker;
+	vgw_call_events events;
+	void *user;
+
+	struct vgw__view *view;
+	struct vgw__seat *seat;
+	struct vgw__targets *targets; /* reference */
+	struct vgw__target *target;   /* in it, counted in flight; NULL: none */
+	struct vgw__waiter *waiter;   /* while LEASE */
+	struct vgw__upstream_call *upstream;
+	uint64_t tried;               /* bit per target */
+
+	vgw_operation operation;
+	enum vgw__call_state state;
+	bool has_lease;
+	bool is_stream;  /* the request asks for one */
+	bool is_sse;     /* the answer is one */
+	bool is_sent;    /* the request went out completely */
+	bool is_paused;  /* the front is full */
+	bool is_counted; /* among the open streams */
+
+	vgw_timer deadline;
+	vgw_defer answer;
+	int64_t begun_ns;
+	int64_t leased_ns;
+	int64_t sent_ns;       /* handed to the transport */
+	int64_t head_ns;       /* 0: no head yet */
+	int64_t first_byte_ns; /* of the body, delivered; 0: none */
+	int64_t last_data_ms;
+
+	struct vgw__outgoing *outgoing;
+	struct vgw__buf scratch;    /* spliced pieces of the request */
+	struct vgw__buf held;       /* HOLD, DIGEST: the body so far */
+	struct vgw__held_head *head; /* of the answer, until it is given */
+
+	vgw_fault fault;
+	char *fault_text; /* of ANSWER; NULL: the fault's own sentence */
+	uint32_t retry_after;
+	uint32_t status;  /* of the head given; 0: none */
+	uint32_t digested_status; /* of the engine's head, in DIGEST */
+	uint32_t attempts;
+	struct vgw__sse sse;
+	struct vgw__usage usage; /* of an answer that was no stream */
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	char request_id[VGW__REQUEST_ID_BYTES];
+};
+
+vgw_call *vgw__call_of_link(struct vgw__list *link);
+
+/* Send it to a target not tried yet; without one the call fails for `why`. */
+void vgw__call_send(vgw_call *call, const char *why);
+
+/* Let go of the upstream connection and its target. */
+void vgw__call_drop_upstream(vgw_call *call);
+
+/* Answer ourselves at the end of this turn, or break off what has begun. `text` is copied; NULL: the fault's own
+ * sentence. */
+void vgw__call_fail(vgw_call *call, vgw_fault fault, const char *text);
+
+/* Free without a word. */
+void vgw__call_discard(vgw_call *call);
+
+/* Report and free. */
+void vgw__call_finish(vgw_call *call, vgw_fault fault, bool is_clean);
+
+/* Give the answer's head and body to the front. After deliver the call may be gone: false. */
+void vgw__call_give_head(vgw_call *call);
+enum vgw__flow vgw__call_deliver(vgw_call *call, const void *data, size_t len);
+
+/* Watch the deadline of the present state. */
+void vgw__call_watch_deadline(vgw_call *call);
+
+/* Path of an operation, here and upstream. */
+const char *vgw__operation_path(vgw_operation operation);
+
+/* The callbacks given to the transport: relay.c. */
+extern const struct vgw__upstream_events vgw__call_upstream_events;
+
+#endif

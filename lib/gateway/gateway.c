@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gateway's shared part: options, residency, counters, and the snapshot that apply() swaps. */
+#include "gateway/worker.h"
+
+#include "util/alloc.h"
+#include "util/error.h"
+#include "util/log.h"
+#include "util/opts.h"
+
+enum { MAX_WORKERS = 64 };
+
+static void fill_defaults(vgw_gateway_options *options)
+{
+	static const vgw_gateway_options defaults = {
+		.connect_timeout_ms = 3000,
+		.first_byte_timeout_ms = 1200000,
+		.idle_timeout_ms = 300000,
+		.total_timeout_ms = 3600000,
+		.max_body_bytes = UINT64_C(64) << 20,
+		.max_event_bytes = UINT64_C(16) << 20,
+		.max_workers = MAX_WORKERS,
+		.max_json_tokens = 1000000,
+	};
+
+#define FILL(field)                                        \
+	if (!options->field)                               \
+		options->field = defaults.field
+	FILL(connect_timeout_ms);
+	FILL(first_byte_timeout_ms);
+	FILL(idle_timeout_ms);
+	FILL(total_timeout_ms);
+	FILL(max_body_bytes);
+	FILL(max_event_bytes);
+	FILL(max_workers);
+	FILL(max_json_tokens);
+#undef FILL
+}
+
+static vgw_status check_options(const vgw_gateway_options *options, vgw_error *err)
+{
+	if (options->max_workers > MAX_WORKERS)
+		return vgw_error_set(err, VGW_INVALID, 0, "max_workers is %u, the most is %d", options->max_workers,
+			MAX_WORKERS);
+	if (options->connect_timeout_ms < 0 || options->first_byte_timeout_ms < 0 || options->idle_timeout_ms < 0 ||
+		options->total_timeout_ms < 0)
+		return vgw_error_set(err, VGW_INVALID, 0, "a timeout is negative");
+	return VGW_OK;
+}
+
+vgw_status vgw_gateway_new(vgw_gateway **out, const vgw_gateway_options *given, vgw_error *err)
+{
+	static const vgw_gateway_options zero = VGW_GATEWAY_OPTIONS_INIT;
+	vgw_residency_options residency = VGW_RESIDENCY_OPTIONS_INIT;
+	vgw_gateway *gateway;
+	vgw_status status;
+
+	*out = NULL;
+	vgw__error_reset(err);
+	gateway = vgw__alloc(sizeof(*gateway));
+	if (!gateway || pthread_mutex_init(&gateway->lock, NULL) != 0) {
+		vgw__free(gateway);
+		return vgw_error_set(err, VGW_NOMEM, 0, "gateway");
+	}
+	status = vgw__opts_copy(&gateway->options, sizeof(gateway->options), given ? given : &zero,
+		"vgw_gateway_options", err);
+	fill_defaults(&gateway->options);
+	if (status == VGW_OK)
+		status = check_options(&gateway->options, err);
+	if (status == VGW_OK)
+		status = vgw__stats_new(&gateway->stats, gateway->options.max_workers, err);
+	if (status == VGW_OK) {
+		gateway->unrouted = vgw__stats_get_model(gateway->stats, "other");
+		status = gateway->unrouted ? VGW_OK : VGW_NOMEM;
+	}
+	if (status == VGW_OK) {
+		residency.logger = gateway->options.logger;
+		residency.state_dir = gateway->options.state_dir;
+		status = vgw_residency_new(&gateway->residency, &residency, err);
+	}
+	if (status != VGW_OK) {
+		vgw_gateway_free(gateway);
+		return vgw_error_set(err, status, 0, "gateway");
+	}
+	*out = gateway;
+	return VGW_OK;
+}
+
+void vgw_gateway_free(vgw_gateway *gateway)
+{
+	if (!gateway)
+		return;
+	vgw__snapshot_unref(gateway->snapshot);
+	vgw_residency_free(gateway->residency);
+	vgw__stats_free(gateway->stats);
+	(void)pthread_mutex_destroy(&gateway->lock);
+	vgw__free(gateway);
+}
+
+vgw_status vgw_gateway_add_controller(vgw_gateway *gateway, const vgw_controller_ops *ops, void *user, vgw_error *err)
+{
+	return vgw_residency_add_controller(gateway->residency, ops, user, err);
+}
+
+/* --- snapshots ------------------------------------------------------------------------------------------------ */
+
+void vgw__snapshot_unref(struct vgw__snapshot *snapshot)
+{
+	if (!snapshot || atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	for (size_t i = 0; i < snapshot->count; i++)
+		vgw__resident_unref(snapshot->residents[i]);
+	vgw__free(snapshot->residents);
+	vgw__free(snapshot->stats);
+	vgw_registry_unref(snapshot->registry);
+	vgw__free(snapshot);
+}
+
+static struct vgw__snapshot *new_snapshot(vgw_gateway *gateway, vgw_registry *registry)
+{
+	struct vgw__snapshot *snapshot = vgw__alloc(sizeof(*snapshot));
+	size_t count = vgw_registry_get_count(registry);
+
+	if (!snapshot)
+		return NULL;
+	atomic_init(&snapshot->refs, 1);
+	snapshot->registry = vgw_registry_ref(registry);
+	snapshot->residents = vgw__calloc(count, sizeof(*snapshot->residents));
+	snapshot->stats = vgw__calloc(count, sizeof(*snapshot->stats));
+	while (snapshot->residents && snapshot->stats && snapshot->count < count) {
+		const char *name = vgw_registry_get_model(registry, snapshot->count)->name;
+		struct vgw__resident *resident = vgw__residency_find(gateway->residency, name);
+
+		snapshot->stats[snapshot->count] = vgw__stats_get_model(gateway->stats, name);
+		if (!resident)
+			break;
+		snapshot->residents[snapshot->count] = resident;
+		if (!snapshot->stats[snapshot->count++])
+			break;
+	}
+	if (snapshot->count == count && (!count || snapshot->stats[count - 1]))
+		return snapshot;
+	vgw__snapshot_unref(snapshot);
+	return NULL;
+}
+
+vgw_status vgw_gateway_apply(vgw_gateway *gateway, vgw_registry *registry, vgw_error *err)
+{
+	struct vgw__snapshot *snapshot, *old;
+	vgw_status status;
+
+	vgw__error_reset(err);
+	status = vgw_residency_apply(gateway->residency, registry, err);
+	if (status != VGW_OK)
+		return status;
+	snapshot = new_snapshot(gateway, registry);
+	if (!snapshot)
+		return vgw_error_set(err, VGW_NOMEM, 0, "the set of models");
+	(void)pthread_mutex_lock(&gateway->lock);
+	old = gateway->snapshot;
+	gateway->snapshot = snapshot;
+	atomic_fetch_add_explicit(&gateway->generation, 1, memory_order_release);
+	(void)pthread_mutex_unlock(&gateway->lock);
+	vgw__snapshot_unref(old);
+	return VGW_OK;
+}
+
+struct vgw__snapshot *vgw__gateway_ref_snapshot(vgw_gateway *gateway)
+{
+	struct vgw__snapshot *snapshot;
+
+	(void)pthread_mutex_lock(&gateway->lock);
+	snapshot = gateway->snapshot;
+	if (snapshot)
+		atomic_fetch_add_explicit(&snapshot->refs, 1, memory_order_relaxed);
+	(void)pthread_mutex_unlock(&gateway->lock);
+	return snapshot;
+}
+
+vgw_registry *vgw_gateway_dup_registry(vgw_gateway *gateway)
+{
+	struct vgw__snapshot *snapshot = vgw__gateway_ref_snapshot(gateway);
+	vgw_registry *registry = snapshot ? vgw_registry_ref(snapshot->registry) : NULL;
+
+	vgw__snapshot_unref(snapshot);
+	return registry;
+}
+
+char *vgw_gateway_dup_metrics(vgw_gateway *gateway)
+{
+	return vgw__stats_render(gateway->stats);
+}
+
+uint64_t vgw_gateway_count_calls(const vgw_gateway *gateway)
+{
+	return vgw__stats_in_flight(gateway->stats);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the transport tells about an engine's answer, and what becomes of it.
+ *
+ *   head ── acceptable ──┬── event stream ──► RELAY: each piece goes on as it came
+ *     │                  └── anything else ─► HOLD: complete? then head and body in one go
+ *     └── error page ────► DIGEST: a sentence of it goes into our own error body */
+#include "gateway/call.h"
+#include "gateway/head.h"
+#include "util/alloc.h"
+#include "util/clock.h"
+
+#include <assert.h>
+
+static void on_sent(void *user)
+{
+	vgw_call *call = user;
+
+	call->is_sent = true;
+	vgw__free(call->outgoing);
+	call->outgoing = NULL;
+	vgw__buf_fini(&call->scratch);
+	if (call->events.on_sent)
+		call->events.on_sent(call->user);
+}
+
+static void on_head(void *user, const struct vgw__response_head *head)
+{
+	vgw_call *call = user;
+	const char *why = NULL;
+	enum vgw__verdict verdict;
+
+	assert(call->state == VGW__CALL_HEAD);
+	call->head_ns = vgw__now_ns();
+	call->last_data_ms = vgw_loop_now_ms(call->worker->loop);
+	verdict = vgw__head_judge(&call->head, call, head, &why);
+	switch (verdict) {
+	case VGW__VERDICT_NOMEM:
+		vgw__call_fail(call, VGW_FAULT_OUT_OF_MEMORY, NULL);
+		return;
+	case VGW__VERDICT_REFUSE:
+		vgw__call_fail(call, VGW_FAULT_BAD_UPSTREAM_RESPONSE, why);
+		return;
+	case VGW__VERDICT_DIGEST:
+		call->state = VGW__CALL_DIGEST;
+		call->status = 0;
+		vgw__buf_init(&call->held, VGW__DIGEST_MAX_BYTES);
+		call->digested_status = head->status;
+		return;
+	case VGW__VERDICT_FORWARD:
+		break;
+	}
+	call->is_sse = call->head->is_sse;
+	if (!call->is_sse) {
+		call->state = VGW__CALL_HOLD;
+		vgw__buf_init(&call->held, VGW__HOLD_MAX_BYTES);
+		return;
+	}
+	call->state = VGW__CALL_RELAY;
+	vgw__sse_init(&call->sse, call->worker->gateway->options.max_event_bytes);
+	vgw__call_give_head(call);
+}
+
+/* The answer outgrew what is held back: from here on it is relayed, and can only break off. */
+static enum vgw__flow stop_holding(vgw_call *call, const char *data, size_t len)
+{
+	call->state = VGW__CALL_RELAY;
+	vgw__call_give_head(call);
+	if (call->held.len)
+		(void)vgw__call_deliver(call, call->held.data, call->held.len);
+	vgw__buf_fini(&call->held);
+	return vgw__call_deliver(call, data, len);
+}
+
+static enum vgw__flow on_data(void *user, const char *data, size_t len)
+{
+	vgw_call *call = user;
+
+	call->last_data_ms = vgw_loop_now_ms(call->worker->loop);
+	switch (call->state) {
+	case VGW__CALL_RELAY:
+		if (call->is_sse) {
+			vgw__sse_feed(&call->sse, data, len);
+			if (call->sse.is_too_long) {
+				vgw__call_fail(call, VGW_FAULT_UPSTREAM_ABORTED,
+					"the engine sent an event that is too long");
+				return VGW__FLOW_GO;
+			}
+		}
+		return vgw__call_deliver(call, data, len);
+	case VGW__CALL_HOLD:
+		if (vgw__buf_append(&call->held, data, len))
+			return VGW__FLOW_GO;
+		return stop_holding(call, data, len);
+	case VGW__CALL_DIGEST:
+		if (len > call->held.ceiling - call->held.len)
+			len = call->held.ceiling - call->held.len;
+		(void)vgw__buf_append(&call->held, data, len); /* without memory the message is shorter */
+		return VGW__FLOW_GO;
+	default:
+		return VGW__FLOW_GO;
+	}
+}
+
+static void fail_digested(vgw_call *call)
+{
+	char text[256];
+
+	vgw__head_digest(text, sizeof(text), call->held.data, call->held.len, call->digested_status);
+	vgw__call_fail(call, VGW_FAULT_UPSTREAM_ERROR, text);
+}
+
+static void complete(vgw_call *call)
+{
+	if (call->state == VGW__CALL_DIGEST) {
+		fail_digested(call);
+		return;
+	}
+	if (call->state == VGW__CALL_HOLD) {
+		call->head->content_length = (int64_t)call->held.len;
+		(void)vgw__usage_find(call->held.data, call->held.len, &call->usage);
+		vgw__call_give_head(call);
+		if (call->held.len)
+			(void)vgw__call_deliver(call, call->held.data, call->held.len);
+	}
+	vgw__call_finish(call, VGW_FAULT_NONE, true);
+}
+
+/* Nothing of the request can have been executed: no connection, or the engine saw only a part of the body. */
+static bool is_unexecuted(const vgw_call *call, const struct vgw__upstream_result *result)
+{
+	return call->outgoing && (result->outcome == VGW__OUTCOME_CONNECT ||
+		(result->outcome == VGW__OUTCOME_LOST && !result->is_sent));
+}
+
+static void fail_before_head(vgw_call *call, const struct vgw__upstream_result *result)
+{
+	if (is_unexecuted(call, result)) {
+		vgw__call_send(call, result->why);
+		return;
+	}
+	switch (result->outcome) {
+	case VGW__OUTCOME_BAD:
+		vgw__call_fail(call, VGW_FAULT_BAD_UPSTREAM_RESPONSE, result->why);
+		break;
+	case VGW__OUTCOME_FAILED:
+		vgw__call_fail(call, VGW_FAULT_INTERNAL_ERROR, result->why);
+		break;
+	default:
+		vgw__call_fail(call, VGW_FAULT_UPSTREAM_CONNECTION_LOST, NULL);
+		break;
+	}
+}
+
+static void on_end(void *user, const struct vgw__upstream_result *result)
+{
+	vgw_call *call = user;
+
+	call->upstream = NULL;
+	if (result->outcome == VGW__OUTCOME_COMPLETE) {
+		complete(call);
+		return;
+	}
+	if (call->state == VGW__CALL_HEAD) {
+		vgw__call_drop_upstream(call);
+		fail_before_head(call, result);
+	} else if (call->state == VGW__CALL_DIGEST) {
+		fail_digested(call);
+	} else if (result->outcome == VGW__OUTCOME_BAD) {
+		vgw__call_fail(call, VGW_FAULT_BAD_UPSTREAM_RESPONSE, result->why);
+	} else {
+		vgw__call_fail(call, VGW_FAULT_UPSTREAM_ABORTED, NULL);
+	}
+}
+
+const struct vgw__upstream_events vgw__call_upstream_events = {
+	.on_sent = on_sent,
+	.on_head = on_head,
+	.on_data = on_data,
+	.on_end = on_end,
+};

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP front: the only part of the server that knows libmicrohttpd.
+ *
+ *   main ── front_new() ──► N workers, each one thread, one loop:
+ *                             MHD daemon per listener  ──► exchange ──► vgw_worker_call()
+ *                             connections taken over   ──► stream   ◄── events of the call
+ *        ── front_drain() ─► no new connections, requests under way go on
+ *        ── front_stop() ──► the rest is ended, threads are joined */
+#ifndef VGW_SERVER_FRONT_H
+#define VGW_SERVER_FRONT_H
+
+#include "access_log.h"
+#include "routes/routes.h"
+
+#include <vllmgw/gateway.h>
+
+enum front_listen_kind { FRONT_LISTEN_TCP, FRONT_LISTEN_UNIX, FRONT_LISTEN_FD };
+
+struct front_listen {
+	enum front_listen_kind kind;
+	const char *host; /* TCP */
+	uint16_t port;    /* TCP; 0: the kernel chooses */
+	const char *path; /* UNIX */
+	int fd;           /* FD: handed in by the service manager */
+};
+
+/* Borrowed during front_new(), the pointers in it until front_free(). */
+struct front_options {
+	vgw_gateway *gateway;
+	const struct routes *routes;
+	struct access_log *access_log; /* NULL: none */
+	vgw_logger logger;
+	const struct front_listen *listens;
+	size_t listen_count;
+	uint32_t workers;
+	uint32_t connections; /* of all workers together */
+	uint64_t body_bytes;  /* of one request */
+	uint64_t queue_bytes; /* of all bodies in memory */
+	int64_t header_timeout_ms;
+	int64_t body_timeout_ms;
+	int64_t write_timeout_ms; /* a client that reads nothing for so long is cut off */
+};
+
+struct front;
+
+/* Opens the listeners and starts the threads. 0 or -1 with a sentence in `why`. */
+int front_new(struct front **out, const struct front_options *options, char *why, size_t size);
+/* The address a listener got ("127.0.0.1:8080", "unix:/run/x.sock"); borrowed until front_free(). */
+const char *front_get_address(const struct front *front, size_t listener);
+/* No new connections; idle ones close. Returns at once. */
+void front_drain(struct front *front);
+/* Requests under way: in exchanges and streams. */
+uint64_t front_count_requests(const struct front *front);
+/* End what is left, join the threads, free. NULL is allowed. */
+void front_free(struct front *front);
+
+#endif

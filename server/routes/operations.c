@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Health, readiness, version, metrics. */
+#include "routes/routes.h"
+
+#include "process_metrics.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void print(struct route_answer *answer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void print(struct route_answer *answer, const char *format, ...)
+{
+	va_list ap;
+
+	answer->free_fn = free;
+	va_start(ap, format);
+	if (vasprintf(&answer->body, format, ap) < 0)
+		answer->body = NULL;
+	va_end(ap);
+}
+
+/* Load balancers ask for text, people and programs for JSON. */
+void answer_health(const struct route_view *view, struct route_answer *answer)
+{
+	answer->status = view->is_draining ? 503 : 200;
+	if (view->accept && strncmp(view->accept, "text/plain", 10) == 0) {
+		answer->type = "text/plain; charset=utf-8";
+		print(answer, "%s", view->is_draining ? "draining" : "OK");
+		return;
+	}
+	answer->type = "application/json";
+	print(answer, "{\"ok\":%s,\"status\":\"%s\",\"version\":\"%s\",\"uptime_s\":%" PRId64
+			     ",\"requests_in_flight\":%" PRIu64 "}",
+		view->is_draining ? "false" : "true", view->is_draining ? "draining" : "ok", vgw_version(),
+		view->uptime_ms / 1000, vgw_gateway_count_calls(view->gateway));
+}
+
+void answer_ready(const struct route_view *view, struct route_answer *answer)
+{
+	vgw_registry *registry = vgw_gateway_dup_registry(view->gateway);
+	bool is_ready = registry && !view->is_draining;
+
+	answer->status = is_ready ? 200 : 503;
+	answer->type = "application/json";
+	print(answer, "{\"ready\":%s}", is_ready ? "true" : "false");
+	vgw_registry_unref(registry);
+}
+
+void answer_version(const struct route_view *view, struct route_answer *answer)
+{
+	(void)view;
+	answer->status = 200;
+	answer->type = "application/json";
+	print(answer, "{\"version\":\"%s\"}", vgw_version());
+}
+
+void answer_metrics(const struct route_view *view, struct route_answer *answer)
+{
+	char *gateway = vgw_gateway_dup_metrics(view->gateway);
+
+	answer->status = 200;
+	answer->type = "text/plain; version=0.0.4; charset=utf-8";
+	answer->free_fn = free;
+	answer->body = gateway ? process_metrics_append(gateway, view->connections) : NULL;
+	vgw_free(gateway);
+}
