@@ -84,6 +84,7 @@ def events(data):
 def shared():
     with Engine(tokens=8) as engine:
         yield engine
+        assert engine.stop() == 0, engine.log  # a sanitizer's report would be another code
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_max_tokens_cuts_the_answer_and_says_length(engine):
 @pytest.mark.parametrize("path, body, check", [
     ("/v1/completions", {"prompt": "a"}, lambda j: j["choices"][0]["text"]),
     ("/v1/responses", {"input": "a"}, lambda j: j["output"][0]["content"][0]["text"]),
-    ("/v1/messages", {"messages": [{"role": "user", "content": "a"}], "max_tokens": 9}, lambda j: j["content"][0]["text"]),
+    ("/v1/messages", {"messages": CHAT["messages"], "max_tokens": 9}, lambda j: j["content"][0]["text"]),
     ("/v1/embeddings", {"input": ["a", "b"]}, lambda j: [len(d["embedding"]) for d in j["data"]] == [16, 16]),
     ("/v1/rerank", {"query": "q", "documents": ["a", "b", "c"], "top_n": 2}, lambda j: len(j["results"]) == 2),
     ("/score", {"text_1": "a", "text_2": ["b", "c"]}, lambda j: len(j["data"]) == 2),
@@ -173,8 +174,8 @@ def test_mistakes_are_answered_as_vllm_does(engine, request_bytes, status, text)
 
 def test_a_request_split_anywhere_and_chunked_is_read_the_same(engine):
     data = json.dumps(CHAT).encode()
-    chunked = (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
-               b"transfer-encoding: chunked\r\n\r\n%x;note=1\r\n%s\r\n%x\r\n%s\r\n0\r\nx-trailer: 1\r\n\r\n"
+    chunked = (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+               b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n%x;note=1\r\n%s\r\n%x\r\n%s\r\n0\r\nx-trailer: 1\r\n\r\n"
                % (10, data[:10], len(data) - 10, data[10:]))
     expected = chat(engine)
 
@@ -188,12 +189,13 @@ def test_a_request_split_anywhere_and_chunked_is_read_the_same(engine):
 
 
 def test_pipelined_requests_are_answered_in_order_on_one_connection(engine):
-    two = raw_post("/v1/completions", {"prompt": "a"}) + raw_post("/v1/completions", {"prompt": "b"}, "connection: close")
-    answer = converse(engine, two)
+    first = raw_post("/v1/completions", {"prompt": "a"})
+    second = raw_post("/v1/completions", {"prompt": "b"}, "connection: close")
+    answer = converse(engine, first + second)
     seen = engine.requests()
 
     assert answer.count(b"HTTP/1.1 200 OK") == 2
-    assert [(r["connection"], r["on_connection"]) for r in seen] == [(seen[0]["connection"], 1), (seen[0]["connection"], 2)]
+    assert [r["on_connection"] for r in seen] == [1, 2] and seen[0]["connection"] == seen[1]["connection"]
     assert engine.counters()["connections"] == 1
 
 
@@ -226,7 +228,8 @@ def test_keys_are_asked_for_when_told(engine):
 # --- faults on the wire ---
 
 @pytest.mark.parametrize("fault, status, text", [
-    ("status-500-html", 500, "<h1>"), ("status-422-json", 422, "UnprocessableEntityError"), ("status-503", 503, "overloaded"),
+    ("status-500-html", 500, "<h1>"), ("status-422-json", 422, "UnprocessableEntityError"),
+    ("status-503", 503, "overloaded"),
     ("status-429:7", 429, "TooManyRequests"), ("html-200", 200, "<html>"), ("redirect-307", 307, ""),
     ("switching-101", 101, ""), ("no-content-204-with-body", 204, "never")])
 def test_scripted_statuses_come_as_named(engine, fault, status, text):
@@ -371,7 +374,8 @@ def test_slow_and_split_answers_have_the_same_bytes(engine, fault):
 
 def test_characters_are_split_between_packets(engine):
     with connect(engine) as sock:
-        sock.sendall(raw_post("/v1/completions", {"prompt": "x", "stream": True}, "x-fault: split-utf8", "connection: close"))
+        body = {"prompt": "x", "stream": True}
+        sock.sendall(raw_post("/v1/completions", body, "x-fault: split-utf8", "connection: close"))
         pieces = list(iter(lambda: sock.recv(65536), b""))
 
     assert any(ord(c) > 127 for c in b"".join(pieces).decode())
@@ -390,6 +394,16 @@ def test_injected_faults_hit_so_many_requests_and_no_more(engine):
     assert chat(engine)[9:12] == b"200"
     with pytest.raises(RuntimeError, match="no fault is called 'nonsense'"):
         engine.fault("nonsense")
+    assert b"no fault is called 'typo'" in chat(engine, "typo")
+
+
+def test_a_fault_of_all_routes_spares_the_simulators_own(engine):
+    engine.fault("status-503", where="all")
+
+    assert order(engine, "GET", "/v1/models")[0] == 503
+    assert order(engine, "GET", "/_engine/counters")[0] == 200
+    engine.reset()
+    assert order(engine, "GET", "/v1/models")[0] == 200
 
 
 def test_own_questions_are_not_traffic(engine):
@@ -505,6 +519,24 @@ def test_sigterm_cuts_what_runs_and_exits_0_or_is_ignored():
     with Engine(fault="ignore-sigterm") as engine:
         engine.process.send_signal(signal.SIGTERM)
         assert engine.wait_for(lambda c: c["sigterms"] == 1) and chat(engine)[9:12] == b"200"
+
+
+def test_a_flood_of_log_lines_does_not_stop_the_answers():
+    with Engine(log_flood="30MiB") as engine:
+        assert chat(engine)[9:12] == b"200"
+        wait_until(lambda: os.path.getsize(engine.log_path) > 30 << 20)
+
+
+def test_running_out_of_descriptors_delays_connections_and_loses_none():
+    command = ["prlimit", "--nofile=40:40", binary("vllmgw-engine")]
+    with Engine(program=command) as engine:
+        sockets = [connect(engine) for _ in range(60)]
+        for sock in sockets:
+            sock.sendall(b"GET /health HTTP/1.1\r\nconnection: close\r\n\r\n")
+            sock.settimeout(20)
+        assert all(sock.recv(12) == b"HTTP/1.1 200" for sock in sockets)
+        for sock in sockets:
+            sock.close()
 
 
 def test_a_unix_socket_works_too(tmp_path):
@@ -694,8 +726,10 @@ def test_500_streams_and_thousands_of_connections_at_once():
 
 
 def test_help_lists_every_fault_and_the_table_is_the_same():
-    text = subprocess.run([binary("vllmgw-engine"), "--help"], capture_output=True, text=True, check=True).stdout
-    table = subprocess.run([binary("vllmgw-engine"), "--fault-table"], capture_output=True, text=True, check=True).stdout
+    def output_of(argument):
+        return subprocess.run([binary("vllmgw-engine"), argument], capture_output=True, text=True, check=True).stdout
+
+    text, table = output_of("--help"), output_of("--fault-table")
     names = re.findall(r"^\| `([a-z0-9-]+)", table, re.M)
 
     assert len(names) > 50 and all(f"  {name}" in text for name in names)

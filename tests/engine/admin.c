@@ -37,7 +37,8 @@ void admin_fault(struct conn *conn)
 	struct buf why = {0};
 
 	if (!spec || !fault_parse(&faults, spec, &why)) {
-		exchange_error(conn, 400, "BadRequestError", "spec", "%s", why.data ? why.data : "spec is missing");
+		exchange_error(
+			conn, 400, "BadRequestError", "spec", "%s", why.data ? why.data : "spec is missing");
 		buf_free(&why);
 		return;
 	}
@@ -60,5 +61,6 @@ void admin_reset(struct conn *conn)
 
 void admin_exit(struct conn *conn)
 {
-	lifecycle_exit_now(conn->engine, (int)json_integer_value(json_object_get(conn->x.json, "code")) & 255);
+	lifecycle_exit_now(
+		conn->engine, (int)json_integer_value(json_object_get(conn->x.json, "code")) & 255);
 }

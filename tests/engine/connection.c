@@ -76,7 +76,8 @@ static void peer_closed(struct conn *conn)
 	conn_close(conn, END_NONE, "client");
 }
 
-/* A close with unread input would be a RST that may overtake what was just sent: say FIN, then read on a while. */
+/* A close with unread input would be a RST that may overtake what was just sent: say FIN, then read on a
+ * while. */
 static void close_gently(struct conn *conn)
 {
 	char byte;

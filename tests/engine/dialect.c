@@ -8,9 +8,10 @@
 #define CREATED "1767225600"
 
 /* Words, a few of them with multi-byte characters and with what JSON must escape (escaped here). */
-static const char *const words[] = {"the", " model", " answers", " in", " order", ",", " größe", " naïve", " and", " so",
-	" on", ".", " 日本語", " each", " token", " follows", " the", " last", "\\n", " \\\"quoted\\\"", " 🙂", " stream",
-	" of", " bytes", " from", " a", " seed", ";", " Ω", " never", " random", "!"};
+static const char *const words[] = {"the", " model", " answers", " in", " order", ",", " größe", " naïve",
+	" and", " so", " on", ".", " 日本語", " each", " token", " follows", " the", " last", "\\n",
+	" \\\"quoted\\\"", " 🙂", " stream", " of", " bytes", " from", " a", " seed", ";", " Ω", " never",
+	" random", "!"};
 static const char *const garbage[] = {" �", "!!!!", " zz", "\\u0001", " ����", "@@", " ]]>", "#"};
 
 void answer_token(struct buf *out, const struct answer *answer, size_t i)
@@ -57,7 +58,8 @@ static void begin_chunk(struct buf *out, const struct answer *a, const char *obj
 {
 	buf_text(out, "data: {");
 	add_id(out, a);
-	buf_printf(out, ",\"object\":\"%s\",\"created\":" CREATED ",\"model\":\"%s\",\"choices\":[", object, a->model);
+	buf_printf(out, ",\"object\":\"%s\",\"created\":" CREATED ",\"model\":\"%s\",\"choices\":[", object,
+		a->model);
 }
 
 static void end_chunk(struct buf *out, const struct answer *a, size_t completion)
@@ -101,8 +103,10 @@ static void chat_token(struct buf *out, const struct answer *a, size_t i)
 static void chat_close(struct buf *out, const struct answer *a)
 {
 	begin_chunk(out, a, "chat.completion.chunk");
-	buf_printf(out, "{\"index\":0,\"delta\":{\"content\":\"\"},\"logprobs\":null,\"finish_reason\":\"%s\","
-		"\"stop_reason\":null}", a->finish);
+	buf_printf(out,
+		"{\"index\":0,\"delta\":{\"content\":\"\"},\"logprobs\":null,\"finish_reason\":\"%s\","
+		"\"stop_reason\":null}",
+		a->finish);
 	end_chunk(out, a, a->tokens);
 	add_last_chunks(out, a, "chat.completion.chunk");
 }
@@ -111,8 +115,10 @@ static void chat_whole(struct buf *out, const struct answer *a)
 {
 	buf_text(out, "{");
 	add_id(out, a);
-	buf_printf(out, ",\"object\":\"chat.completion\",\"created\":" CREATED ",\"model\":\"%s\",\"choices\":"
-		"[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"", a->model);
+	buf_printf(out,
+		",\"object\":\"chat.completion\",\"created\":" CREATED ",\"model\":\"%s\",\"choices\":"
+		"[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"",
+		a->model);
 	answer_text(out, a);
 	buf_printf(out, "\",\"refusal\":null,\"tool_calls\":[]},\"logprobs\":null,\"finish_reason\":\"%s\","
 		"\"stop_reason\":null}],", a->finish);
@@ -138,7 +144,8 @@ static void completion_token(struct buf *out, const struct answer *a, size_t i)
 static void completion_close(struct buf *out, const struct answer *a)
 {
 	begin_chunk(out, a, "text_completion");
-	buf_printf(out, "{\"index\":0,\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"%s\",\"stop_reason\":null}",
+	buf_printf(out,
+		"{\"index\":0,\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"%s\",\"stop_reason\":null}",
 		a->finish);
 	end_chunk(out, a, a->tokens);
 	add_last_chunks(out, a, "text_completion");
@@ -148,8 +155,10 @@ static void completion_whole(struct buf *out, const struct answer *a)
 {
 	buf_text(out, "{");
 	add_id(out, a);
-	buf_printf(out, ",\"object\":\"text_completion\",\"created\":" CREATED ",\"model\":\"%s\",\"choices\":"
-		"[{\"index\":0,\"text\":\"", a->model);
+	buf_printf(out,
+		",\"object\":\"text_completion\",\"created\":" CREATED ",\"model\":\"%s\",\"choices\":"
+		"[{\"index\":0,\"text\":\"",
+		a->model);
 	answer_text(out, a);
 	buf_printf(out, "\",\"logprobs\":null,\"finish_reason\":\"%s\",\"stop_reason\":null}],", a->finish);
 	add_usage(out, a, a->tokens);
@@ -162,10 +171,14 @@ static void add_response(struct buf *out, const struct answer *a, const char *st
 {
 	buf_text(out, "{");
 	add_id(out, a);
-	buf_printf(out, ",\"object\":\"response\",\"created_at\":" CREATED ",\"status\":\"%s\",\"model\":\"%s\","
-		"\"error\":null,\"output\":[", status, a->model);
+	buf_printf(out,
+		",\"object\":\"response\",\"created_at\":" CREATED ",\"status\":\"%s\",\"model\":\"%s\","
+		"\"error\":null,\"output\":[",
+		status, a->model);
 	if (is_whole) {
-		buf_printf(out, "{\"id\":\"msg_%016llx\",\"type\":\"message\",\"role\":\"assistant\",\"status\":\"completed\","
+		buf_printf(out,
+			"{\"id\":\"msg_%016llx\",\"type\":\"message\",\"role\":\"assistant\",\"status\":"
+			"\"completed\","
 			"\"content\":[{\"type\":\"output_text\",\"annotations\":[],\"text\":\"",
 			(unsigned long long)a->hash);
 		answer_text(out, a);
@@ -173,7 +186,8 @@ static void add_response(struct buf *out, const struct answer *a, const char *st
 	}
 	buf_text(out, "]");
 	if (is_whole)
-		buf_printf(out, ",\"usage\":{\"input_tokens\":%zu,\"output_tokens\":%zu,\"total_tokens\":%zu}",
+		buf_printf(out,
+			",\"usage\":{\"input_tokens\":%zu,\"output_tokens\":%zu,\"total_tokens\":%zu}",
 			a->prompt_tokens, a->tokens, a->prompt_tokens + a->tokens);
 	buf_text(out, "}");
 }
@@ -192,8 +206,10 @@ static void responses_open(struct buf *out, const struct answer *a)
 
 static void responses_token(struct buf *out, const struct answer *a, size_t i)
 {
-	buf_printf(out, "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\","
-		"\"item_id\":\"msg_%016llx\",\"output_index\":0,\"content_index\":0,\"sequence_number\":%zu,\"delta\":\"",
+	buf_printf(out,
+		"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\","
+		"\"item_id\":\"msg_%016llx\",\"output_index\":0,\"content_index\":0,\"sequence_number\":%zu,"
+		"\"delta\":\"",
 		(unsigned long long)a->hash, i + 1);
 	answer_token(out, a, i);
 	buf_text(out, "\"}\n\n");
@@ -220,8 +236,11 @@ static void messages_open(struct buf *out, const struct answer *a)
 {
 	buf_text(out, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{");
 	add_id(out, a);
-	buf_printf(out, ",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"%s\",\"content\":[],\"stop_reason\":null,"
-		"\"usage\":{\"input_tokens\":%zu,\"output_tokens\":0}}}\n\n", a->model, a->prompt_tokens);
+	buf_printf(out,
+		",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"%s\",\"content\":[],"
+		"\"stop_reason\":null,"
+		"\"usage\":{\"input_tokens\":%zu,\"output_tokens\":0}}}\n\n",
+		a->model, a->prompt_tokens);
 	buf_text(out, "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,"
 		"\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
 }
@@ -237,9 +256,10 @@ static void messages_token(struct buf *out, const struct answer *a, size_t i)
 static void messages_close(struct buf *out, const struct answer *a)
 {
 	buf_text(out, "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n");
-	buf_printf(out, "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"%s\","
-		"\"stop_sequence\":null},\"usage\":{\"input_tokens\":%zu,\"output_tokens\":%zu}}\n\n", messages_reason(a),
-		a->prompt_tokens, a->tokens);
+	buf_printf(out,
+		"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"%s\","
+		"\"stop_sequence\":null},\"usage\":{\"input_tokens\":%zu,\"output_tokens\":%zu}}\n\n",
+		messages_reason(a), a->prompt_tokens, a->tokens);
 	buf_text(out, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
 }
 
@@ -247,8 +267,10 @@ static void messages_whole(struct buf *out, const struct answer *a)
 {
 	buf_text(out, "{");
 	add_id(out, a);
-	buf_printf(out, ",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"%s\",\"content\":[{\"type\":\"text\","
-		"\"text\":\"", a->model);
+	buf_printf(out,
+		",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"%s\",\"content\":["
+		"{\"type\":\"text\",\"text\":\"",
+		a->model);
 	answer_text(out, a);
 	buf_printf(out, "\"}],\"stop_reason\":\"%s\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":%zu,"
 		"\"output_tokens\":%zu}}", messages_reason(a), a->prompt_tokens, a->tokens);
@@ -258,7 +280,10 @@ const struct dialect dialect_chat = {.id_prefix = "chatcmpl-", .open = chat_open
 	.close = chat_close, .whole = chat_whole};
 const struct dialect dialect_completion = {.id_prefix = "cmpl-", .open = nothing, .token = completion_token,
 	.close = completion_close, .whole = completion_whole};
-const struct dialect dialect_responses = {.id_prefix = "resp_", .open = responses_open, .token = responses_token,
-	.close = responses_close, .whole = responses_whole};
+const struct dialect dialect_responses = {.id_prefix = "resp_",
+	.open = responses_open,
+	.token = responses_token,
+	.close = responses_close,
+	.whole = responses_whole};
 const struct dialect dialect_messages = {.id_prefix = "msg_", .open = messages_open, .token = messages_token,
 	.close = messages_close, .whole = messages_whole};

@@ -90,8 +90,8 @@ static void sha256_block(uint32_t state[8], const unsigned char *p)
 
 void sha256_hex(const void *data, size_t len, char out[65])
 {
-	uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
-		0x5be0cd19};
+	uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c,
+		0x1f83d9ab, 0x5be0cd19};
 	const unsigned char *p = data;
 	unsigned char tail[128] = {0};
 	size_t rest = len % 64;

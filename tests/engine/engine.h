@@ -48,7 +48,14 @@ struct route {
 	unsigned flags;
 };
 
-enum { ROUTE_INFERENCE = 1, ROUTE_JSON = 2, ROUTE_SLEEP = 4, ROUTE_LORA = 8, ROUTE_ROUTER = 16, ROUTE_OPEN = 32 };
+enum {
+	ROUTE_INFERENCE = 1,
+	ROUTE_JSON = 2,
+	ROUTE_SLEEP = 4,
+	ROUTE_LORA = 8,
+	ROUTE_ROUTER = 16,
+	ROUTE_OPEN = 32
+};
 
 struct exchange {
 	struct request request;
@@ -107,9 +114,9 @@ struct conn {
 };
 
 #define ENGINE_COUNTERS(C) \
-	C(requests) C(inference_requests) C(connections) C(open) C(running) C(answered) C(faulted) C(aborted) \
-	C(bad_requests) C(closed_by_client) C(last_close_ms) C(last_request_ms) C(events) C(bytes_sent) \
-	C(prompt_tokens) C(generation_tokens) C(sigterms) C(sleeps) C(wakes) C(peak_running) C(peak_open)
+	C(requests) C(inference_requests) C(connections) C(open) C(running) C(answered) C(faulted) \
+	C(aborted) C(bad_requests) C(closed_by_client) C(last_close_ms) C(last_request_ms) C(events) \
+	C(bytes_sent) C(prompt_tokens) C(generation_tokens) C(sigterms) C(sleeps) C(wakes) C(peak_running) C(peak_open)
 
 struct counters {
 #define C(name) int64_t name;
@@ -150,6 +157,7 @@ struct engine {
 	bool is_ready;
 	bool is_stopping;
 	struct sleeper sleeper;
+	int64_t generating; /* answers made of tokens that are not finished */
 	struct adapter *adapters;
 	struct router *router;
 	struct timer load_timer;
@@ -165,7 +173,9 @@ struct engine {
 
 /* --- faults of the whole engine (inject.c) --- */
 bool engine_has_fault(const struct engine *engine, enum fault fault);
-void engine_resolve_faults(struct conn *conn);
+/** false: the request names a fault there is none of; it was answered 400. */
+bool engine_resolve_faults(struct conn *conn);
+bool engine_add_spec(struct conn *conn, const char *spec);
 void engine_inject(struct engine *engine, const struct fault_set *faults, int64_t times, const char *where);
 void engine_clear_injected(struct engine *engine);
 
@@ -189,10 +199,11 @@ void exchange_finish(struct conn *conn, const char *outcome);
 void exchange_clear(struct conn *conn);
 void exchange_after(struct conn *conn, int64_t delay_us, void (*resume)(struct conn *conn));
 void exchange_reply(struct conn *conn, int status, const char *type, struct buf *body); /* takes the bytes */
-void exchange_reply_after(struct conn *conn, int64_t delay_us, int status, const char *type, struct buf *body);
+void exchange_reply_after(
+	struct conn *conn, int64_t delay_us, int status, const char *type, struct buf *body);
 void exchange_json(struct conn *conn, int status, json_t *json); /* takes it */
-void exchange_error(struct conn *conn, int status, const char *type, const char *param, const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
+void exchange_error(struct conn *conn, int status, const char *type, const char *param, const char *format,
+	...) __attribute__((format(printf, 5, 6)));
 void exchange_count_running(struct conn *conn, bool is_running);
 
 /* --- wire.c --- */
@@ -225,6 +236,7 @@ void memory_spawn_grandchild(struct engine *engine);
 int memory_print_used(const char *path);
 
 /* --- routes --- */
-const struct route *route_find(const struct engine *engine, const char *method, const char *path, int *status);
+const struct route *route_find(
+	const struct engine *engine, const char *method, const char *path, int *status);
 
 #endif

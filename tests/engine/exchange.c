@@ -59,6 +59,7 @@ void exchange_clear(struct conn *conn)
 	timer.place = 0;
 	http_free(&x->request);
 	json_decref(x->json);
+	conn->engine->generating -= x->stream != NULL;
 	stream_free(x->stream);
 	buf_free(&x->later.headers);
 	buf_free(&x->later.body);
@@ -110,7 +111,8 @@ void exchange_json(struct conn *conn, int status, json_t *json)
 	exchange_reply(conn, status, "application/json", &body);
 }
 
-void exchange_error(struct conn *conn, int status, const char *type, const char *param, const char *format, ...)
+void exchange_error(
+	struct conn *conn, int status, const char *type, const char *param, const char *format, ...)
 {
 	struct buf message = {0};
 	struct buf body = {0};
@@ -162,7 +164,8 @@ static bool has_key(struct conn *conn)
 	return false;
 }
 
-/* Before it is ready the engine answers only when told to listen early; then 503, or lies about its health. */
+/* Before it is ready the engine answers only when told to listen early; then 503, or lies about its health.
+ */
 static bool is_loading_answer(struct conn *conn)
 {
 	struct engine *engine = conn->engine;
@@ -188,11 +191,14 @@ static bool parse_json(struct conn *conn)
 			"Unsupported Media Type: Only 'application/json' is allowed");
 		return false;
 	}
-	conn->x.json = json_loadb(request->body.len ? request->body.data : "", request->body.len, JSON_ALLOW_NUL, &error);
+	conn->x.json = json_loadb(
+		request->body.len ? request->body.data : "", request->body.len, JSON_ALLOW_NUL, &error);
 	if (json_is_object(conn->x.json))
 		return true;
-	exchange_error(conn, 400, "Bad Request", NULL, "[{'type': 'json_invalid', 'loc': ('body', %d), 'msg': "
-		"'JSON decode error', 'ctx': {'error': '%s'}}]", error.position > 0 ? error.position : 0, error.text);
+	exchange_error(conn, 400, "Bad Request", NULL,
+		"[{'type': 'json_invalid', 'loc': ('body', %d), 'msg': "
+		"'JSON decode error', 'ctx': {'error': '%s'}}]",
+		error.position > 0 ? error.position : 0, error.text);
 	return false;
 }
 
@@ -212,27 +218,22 @@ static bool strikes_process(struct conn *conn)
 	return false;
 }
 
-static void add_spec(struct conn *conn, const char *spec)
-{
-	struct buf why = {0};
-
-	fault_parse(&conn->x.faults, spec, &why);
-	buf_free(&why);
-}
-
-/* Faults named in the body: the key x_fault, or behind the '!' of the model's name. The name loses them. */
-static void add_body_faults(struct conn *conn)
+/* Faults named in the body: the key x_fault, or behind the '!' of the model's name. The name loses them.
+ * false: there is no such fault; answered. */
+static bool add_body_faults(struct conn *conn)
 {
 	const char *spec = json_string_value(json_object_get(conn->x.json, "x_fault"));
 	const char *model = json_string_value(json_object_get(conn->x.json, "model"));
 	const char *bang = model ? strchr(model, '!') : NULL;
 
-	if (spec)
-		add_spec(conn, spec);
+	if (spec && !engine_add_spec(conn, spec))
+		return false;
 	if (!bang)
-		return;
-	add_spec(conn, bang + 1);
+		return true;
+	if (!engine_add_spec(conn, bang + 1))
+		return false;
 	json_object_set_new(conn->x.json, "model", json_stringn(model, (size_t)(bang - model)));
+	return true;
 }
 
 static void count_request(struct conn *conn)
@@ -271,8 +272,7 @@ void exchange_begin(struct conn *conn)
 	x->phase = PHASE_WAITING;
 	x->route = route_find(conn->engine, x->request.method, x->request.path, &status);
 	count_request(conn);
-	engine_resolve_faults(conn);
-	if (is_loading_answer(conn))
+	if (is_loading_answer(conn) || !engine_resolve_faults(conn))
 		return;
 	if (!x->route) {
 		buf_printf(&body, "{\"detail\":\"%s\"}", status == 404 ? "Not Found" : "Method Not Allowed");
@@ -286,8 +286,7 @@ void exchange_begin(struct conn *conn)
 	}
 	if (x->route->flags & ROUTE_JSON && !parse_json(conn))
 		return;
-	add_body_faults(conn);
-	if (strikes_process(conn) || wire_instead(conn))
+	if (!add_body_faults(conn) || strikes_process(conn) || wire_instead(conn))
 		return;
 	x->route->handle(conn);
 }

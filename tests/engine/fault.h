@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every way the simulator can misbehave, in one list: the parser, --help and the README's table come from it. */
+/* Every way the simulator can misbehave, in one list: parser, --help and the README's table come from it. */
 #ifndef VGW_ENGINE_FAULT_H
 #define VGW_ENGINE_FAULT_H
 
@@ -12,8 +12,9 @@
 	F(START_EXIT, "start-exit", START, CODE, 1, "exit with this code halfway through loading") \
 	F(START_EXIT0, "start-exit0", START, NONE, 0, "exit 0 halfway through loading") \
 	F(START_OOM, "start-oom", START, NONE, 0, "print vLLM's out-of-memory text while loading, exit 1") \
-	F(START_UNKNOWN_ARG, "start-unknown-arg", START, NONE, 0, "print 'unrecognized arguments: --foo', exit 2") \
-	F(UNKNOWN_ARG, "unknown-arg", START, NONE, 0, "refuse arguments that are not known instead of ignoring them") \
+	F(START_UNKNOWN_ARG, "start-unknown-arg", START, NONE, 0, \
+		"print 'unrecognized arguments: --foo', exit 2") \
+	F(UNKNOWN_ARG, "unknown-arg", START, NONE, 0, "refuse unknown arguments instead of ignoring them") \
 	F(START_NEVER_READY, "start-never-ready", START, NONE, 0, "load for ever") \
 	F(HEALTH_LIES, "health-lies", START, NONE, 0, "/health says 200 while loading, all else 503") \
 	F(WRONG_MODEL, "wrong-model", START, NONE, 0, "serve another name than the one asked for") \
@@ -22,8 +23,8 @@
 	F(IGNORE_SIGTERM, "ignore-sigterm", PROCESS, NONE, 0, "SIGTERM is counted and ignored") \
 	F(REFUSE, "refuse", PROCESS, NONE, 0, "do not listen: connections are refused (by header: reset)") \
 	F(CRASH_AFTER, "crash-after", PROCESS, TIME, 1000000, "kill itself this long after becoming ready") \
-	F(EXIT_ON_REQUEST, "exit-on-request", PROCESS, CODE, 1, "exit with this code when an inference request comes") \
-	F(HANG, "hang", PROCESS, NONE, 0, "from the next request on nothing is read, answered or accepted any more") \
+	F(EXIT_ON_REQUEST, "exit-on-request", PROCESS, CODE, 1, "exit with this code at a request") \
+	F(HANG, "hang", PROCESS, NONE, 0, "from the next request on nothing is read or answered any more") \
 	F(RESET_BEFORE_HEADERS, "reset-before-headers", REQUEST, NONE, 0, "RST instead of an answer") \
 	F(CLOSE_BEFORE_HEADERS, "close-before-headers", REQUEST, NONE, 0, "FIN instead of an answer") \
 	F(STALL_BEFORE_HEADERS, "stall-before-headers", REQUEST, NONE, 0, "never answer") \
@@ -42,7 +43,7 @@
 	F(MANY_HEADERS, "many-headers", HEAD, COUNT, 100000, "this many headers") \
 	F(CR_IN_HEADER, "cr-in-header", HEAD, NONE, 0, "a bare CR inside a header's value") \
 	F(SLOW_HEADERS, "slow-headers", HEAD, TIME, 50000, "the head byte by byte, this long between two") \
-	F(LENGTH_TOO_LONG, "length-too-long", BODY, NONE, 0, "Content-Length promises more than comes, then FIN") \
+	F(LENGTH_TOO_LONG, "length-too-long", BODY, NONE, 0, "Content-Length says more than comes; FIN") \
 	F(LENGTH_TOO_SHORT, "length-too-short", BODY, NONE, 0, "more body than Content-Length says") \
 	F(LENGTH_AND_CHUNKED, "length-and-chunked", BODY, NONE, 0, "both Content-Length and chunked") \
 	F(TWO_RESPONSES, "two-responses", BODY, NONE, 0, "a second answer right behind the first") \
@@ -82,7 +83,7 @@ struct fault_set {
 	int64_t argument[FAULT_COUNT];
 };
 
-/** Add the faults of "name,name:argument" to the set. false: *why says what is wrong; the set is as it was. */
+/** Add the faults of "name,name:argument". false: *why says what is wrong; the set is as it was. */
 bool fault_parse(struct fault_set *set, const char *spec, struct buf *why);
 void fault_join(struct fault_set *into, const struct fault_set *more);
 void fault_help(struct buf *out, bool is_markdown);

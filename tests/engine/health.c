@@ -16,14 +16,16 @@ void health_version(struct conn *conn)
 	exchange_json(conn, 200, json_pack("{s:s}", "version", ENGINE_VERSION "+simulated"));
 }
 
-static void add_metric(struct buf *out, const struct engine *engine, const char *name, const char *kind, double value)
+static void add_metric(
+	struct buf *out, const struct engine *engine, const char *name, const char *kind, double value)
 {
 	const char *model = engine->options.names.items[0];
 	struct buf label = {0};
 
 	buf_json(&label, model, strlen(model));
 	buf_printf(out, "# HELP %s Simulated.\n# TYPE %s %s\n", name, name, kind);
-	buf_printf(out, "%s{engine=\"0\",model_name=\"%s\"} %.17g\n", name, label.data ? label.data : "", value);
+	buf_printf(
+		out, "%s{engine=\"0\",model_name=\"%s\"} %.17g\n", name, label.data ? label.data : "", value);
 	buf_free(&label);
 }
 

@@ -6,7 +6,15 @@
 #include <string.h>
 #include <strings.h>
 
-enum { STAGE_HEAD, STAGE_BODY, STAGE_CHUNK_SIZE, STAGE_CHUNK_DATA, STAGE_CHUNK_END, STAGE_TRAILER, STAGE_DONE };
+enum {
+	STAGE_HEAD,
+	STAGE_BODY,
+	STAGE_CHUNK_SIZE,
+	STAGE_CHUNK_DATA,
+	STAGE_CHUNK_END,
+	STAGE_TRAILER,
+	STAGE_DONE
+};
 
 enum { HEAD_MAX = 4 << 20, LINE_MAX_BYTES = 65536 };
 
@@ -45,7 +53,8 @@ static char *percent_decoded(const char *text, size_t len)
 	size_t i;
 
 	for (i = 0; i < len; i++) {
-		if (out[i] == '%' && i + 2 < len && hex_digit(out[i + 1]) >= 0 && hex_digit(out[i + 2]) >= 0) {
+		if (out[i] == '%' && i + 2 < len && hex_digit(out[i + 1]) >= 0 &&
+			hex_digit(out[i + 2]) >= 0) {
 			out[w++] = (char)(hex_digit(out[i + 1]) * 16 + hex_digit(out[i + 2]));
 			i += 2;
 		} else {

@@ -79,13 +79,15 @@ static bool plan_length(struct conn *conn, struct answer *answer)
 	json_int_t natural = conn->engine->options.tokens;
 
 	if (limit == 0 || limit < -1) {
-		exchange_error(conn, 400, "BadRequestError", "max_tokens", "max_tokens must be at least 1, got %lld.",
-			(long long)limit);
+		exchange_error(conn, 400, "BadRequestError", "max_tokens",
+			"max_tokens must be at least 1, got %lld.", (long long)limit);
 		return false;
 	}
 	if ((int64_t)answer->prompt_tokens + (limit > 0 ? limit : 1) > conn->engine->options.context) {
-		exchange_error(conn, 400, "BadRequestError", NULL, "This model's maximum context length is %lld tokens. "
-			"However, you requested %lld tokens.", (long long)conn->engine->options.context,
+		exchange_error(conn, 400, "BadRequestError", NULL,
+			"This model's maximum context length is %lld tokens. "
+			"However, you requested %lld tokens.",
+			(long long)conn->engine->options.context,
 			(long long)answer->prompt_tokens + (limit > 0 ? limit : 1));
 		return false;
 	}
@@ -96,7 +98,8 @@ static bool plan_length(struct conn *conn, struct answer *answer)
 	return true;
 }
 
-static void generate(struct conn *conn, const struct dialect *dialect, const char *input, void (*again)(struct conn *))
+static void generate(
+	struct conn *conn, const struct dialect *dialect, const char *input, void (*again)(struct conn *))
 {
 	const json_t *body = conn->x.json;
 	const json_t *options = json_object_get(body, "stream_options");
@@ -108,8 +111,10 @@ static void generate(struct conn *conn, const struct dialect *dialect, const cha
 	if (!model)
 		return;
 	if (!prompt) {
-		exchange_error(conn, 400, "Bad Request", NULL, "[{'type': 'missing', 'loc': ('body', '%s'), 'msg': "
-			"'Field required'}]", input);
+		exchange_error(conn, 400, "Bad Request", NULL,
+			"[{'type': 'missing', 'loc': ('body', '%s'), 'msg': "
+			"'Field required'}]",
+			input);
 		return;
 	}
 	answer.hash = infer_hash(conn);
@@ -163,6 +168,7 @@ void infer_transcription(struct conn *conn)
 	if (!sleep_admits(conn, infer_transcription))
 		return;
 	sha256_hex(body->data ? body->data : "", body->len, hex);
-	exchange_json(conn, 200, json_pack("{s:s, s:I, s:s}", "text", "received", "bytes", (json_int_t)body->len, "sha256",
-		hex));
+	exchange_json(conn, 200,
+		json_pack("{s:s, s:I, s:s}", "text", "received", "bytes", (json_int_t)body->len, "sha256",
+			hex));
 }

@@ -66,9 +66,20 @@ void engine_clear_injected(struct engine *engine)
 	}
 }
 
+bool engine_add_spec(struct conn *conn, const char *spec)
+{
+	struct buf why = {0};
+	bool ok = fault_parse(&conn->x.faults, spec, &why);
+
+	if (!ok)
+		exchange_error(conn, 400, "BadRequestError", "x_fault", "%s", why.data);
+	buf_free(&why);
+	return ok;
+}
+
 /* The first injected set that is for a number of requests is used up by this one; sets without a number
  * and the command line's always join. */
-void engine_resolve_faults(struct conn *conn)
+bool engine_resolve_faults(struct conn *conn)
 {
 	struct engine *engine = conn->engine;
 	struct exchange *x = &conn->x;
@@ -76,6 +87,8 @@ void engine_resolve_faults(struct conn *conn)
 	struct injected **link = &engine->injected;
 	bool has_used = false;
 
+	if (strncmp(x->request.path, "/_engine/", 9) == 0) /* or nobody could end a fault of all routes */
+		return true;
 	if (is_hit(conn, engine->options.fault_on))
 		fault_join(&x->faults, &engine->options.faults);
 	while (*link) {
@@ -96,10 +109,5 @@ void engine_resolve_faults(struct conn *conn)
 		}
 		link = &i->next;
 	}
-	if (spec) {
-		struct buf why = {0};
-
-		fault_parse(&x->faults, spec, &why);
-		buf_free(&why);
-	}
+	return !spec || engine_add_spec(conn, spec);
 }

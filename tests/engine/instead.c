@@ -62,7 +62,8 @@ bool wire_instead(struct conn *conn)
 	if (has(conn, FAULT_STALL_BEFORE_HEADERS))
 		return true;
 	if (has(conn, FAULT_STATUS_429)) {
-		buf_printf(&retry, "retry-after: %lld\r\n", (long long)conn->x.faults.argument[FAULT_STATUS_429]);
+		buf_printf(&retry, "retry-after: %lld\r\n",
+			(long long)conn->x.faults.argument[FAULT_STATUS_429]);
 		reply_text(conn, 429, "application/json", retry.data,
 			"{\"error\":{\"message\":\"Too many requests\",\"type\":\"TooManyRequestsError\","
 			"\"param\":null,\"code\":429}}");

@@ -44,11 +44,24 @@ static void say_progress(const struct engine *engine, int step)
 	if (!engine->options.has_log)
 		return;
 	if (step >= 1 && step <= 5)
-		printf("Loading safetensors checkpoint shards: %3d%% Completed | %d/5 [00:01<00:00]\n", step * 20, step);
+		printf("Loading safetensors checkpoint shards: %3d%% Completed | %d/5 [00:01<00:00]\n",
+			step * 20, step);
 	fflush(stdout);
 	if (lines[step])
 		say(engine, lines[step]);
 }
+
+#define CORE_FAILED \
+	"RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
+
+static const char core_failed_text[] = CORE_FAILED;
+static const char out_of_memory_text[] =
+	"ERROR 01-01 00:00:00 [core.py:1] EngineCore failed to start.\n"
+	"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity "
+	"of 23.64 GiB of which 1.02 GiB is free.\n"
+	"ValueError: Free memory on device (1.02/23.64 GiB) on startup is less than desired GPU memory "
+	"utilization (0.9, 21.28 GiB). Decrease GPU memory utilization or reduce GPU memory used by other "
+	"processes.\n" CORE_FAILED;
 
 /* What can go wrong halfway. */
 static void strike_start(struct engine *engine)
@@ -56,21 +69,13 @@ static void strike_start(struct engine *engine)
 	const struct fault_set *faults = &engine->options.faults;
 
 	if (fault_is_on(faults, FAULT_START_OOM)) {
-		fputs("ERROR 01-01 00:00:00 [core.py:1] EngineCore failed to start.\n"
-			"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of "
-			"23.64 GiB of which 1.02 GiB is free.\n"
-			"ValueError: Free memory on device (1.02/23.64 GiB) on startup is less than desired GPU memory "
-			"utilization (0.9, 21.28 GiB). Decrease GPU memory utilization or reduce GPU memory used by other "
-			"processes.\n"
-			"RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n",
-			stderr);
+		fputs(out_of_memory_text, stderr);
 		lifecycle_exit_now(engine, 1);
 	}
 	if (fault_is_on(faults, FAULT_START_EXIT0))
 		lifecycle_exit_now(engine, 0);
 	if (fault_is_on(faults, FAULT_START_EXIT)) {
-		fputs("RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n",
-			stderr);
+		fputs(core_failed_text, stderr);
 		lifecycle_exit_now(engine, (int)faults->argument[FAULT_START_EXIT]);
 	}
 }
@@ -89,10 +94,9 @@ static void become_ready(struct engine *engine)
 	say(engine, "Application startup complete.");
 	if (fault_is_on(faults, FAULT_CRASH_AFTER)) {
 		engine->crash_timer = (struct timer){.fire = crash, .arg = engine};
-		timer_arm(&engine->loop, &engine->crash_timer, now_us() + faults->argument[FAULT_CRASH_AFTER]);
+		timer_arm(
+			&engine->loop, &engine->crash_timer, now_us() + faults->argument[FAULT_CRASH_AFTER]);
 	}
-	if (fault_is_on(faults, FAULT_HANG) && strcmp(engine->options.fault_on, "start") == 0)
-		loop_set_hung(&engine->loop, true);
 }
 
 static void load(void *arg)
@@ -137,7 +141,8 @@ static void flood(void *arg)
 void lifecycle_start(struct engine *engine)
 {
 	if (fault_is_on(&engine->options.faults, FAULT_START_UNKNOWN_ARG)) {
-		fputs("usage: vllm serve [model_tag] [options]\nvllm: error: unrecognized arguments: --foo\n", stderr);
+		fputs("usage: vllm serve [model_tag] [options]\nvllm: error: unrecognized arguments: --foo\n",
+			stderr);
 		exit(2);
 	}
 	memory_spawn_keeper(engine);
@@ -145,7 +150,8 @@ void lifecycle_start(struct engine *engine)
 	memory_spawn_grandchild(engine);
 	engine->started_us = now_us();
 	server_bind(engine);
-	if (engine->options.is_early || fault_is_on(&engine->options.faults, FAULT_HEALTH_LIES) || engine->router)
+	if (engine->options.is_early || fault_is_on(&engine->options.faults, FAULT_HEALTH_LIES) ||
+		engine->router)
 		server_listen(engine);
 	engine->load_timer = (struct timer){.fire = load, .arg = engine};
 	engine->flood_timer = (struct timer){.fire = flood, .arg = engine};

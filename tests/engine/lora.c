@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Adapters loaded and unloaded at run time. A path with "missing" in it does not exist; one with "broken" in it
- * loads with success and then fails each request, as vLLM has done. */
+/* Adapters loaded and unloaded at run time. A path with "missing" in it does not exist; one with "broken" in
+ * it loads with success and then fails each request, as vLLM has done. */
 #include "model.h"
 
 #include <stdlib.h>
@@ -32,7 +32,8 @@ void lora_init(struct engine *engine)
 
 	for (i = 0; i < modules->count; i++) {
 		const char *equals = strchr(modules->items[i], '=');
-		char *name = xstrndup(modules->items[i], equals ? (size_t)(equals - modules->items[i]) : strlen(modules->items[i]));
+		char *name = xstrndup(modules->items[i],
+			equals ? (size_t)(equals - modules->items[i]) : strlen(modules->items[i]));
 
 		add(engine, name, equals ? equals + 1 : name);
 		free(name);
@@ -85,22 +86,27 @@ void lora_load(struct conn *conn)
 	struct buf body = {0};
 
 	if (!name || !path) {
-		exchange_error(conn, 400, "InvalidUserInput", NULL, "Both 'lora_name' and 'lora_path' must be provided.");
+		exchange_error(conn, 400, "InvalidUserInput", NULL,
+			"Both 'lora_name' and 'lora_path' must be provided.");
 		return;
 	}
 	if (lora_find(engine, name) && !json_is_true(json_object_get(conn->x.json, "load_inplace"))) {
 		exchange_error(conn, 400, "InvalidUserInput", NULL,
-			"The lora adapter '%s' has already been loaded. If you want to load the adapter in place, set "
-			"'load_inplace' to True.", name);
+			"The lora adapter '%s' has already been loaded. If you want to load the adapter in "
+			"place, set "
+			"'load_inplace' to True.",
+			name);
 		return;
 	}
 	if (strstr(path, "missing")) {
-		exchange_error(conn, 404, "NotFoundError", NULL, "Loading lora %s failed: No adapter found for %s", name, path);
+		exchange_error(conn, 404, "NotFoundError", NULL,
+			"Loading lora %s failed: No adapter found for %s", name, path);
 		return;
 	}
 	if (!lora_find(engine, name)) {
 		if (count(engine) >= (size_t)engine->options.max_loras) {
-			exchange_error(conn, 400, "BadRequestError", NULL, "No free slot for the adapter '%s'", name);
+			exchange_error(conn, 400, "BadRequestError", NULL,
+				"No free slot for the adapter '%s'", name);
 			return;
 		}
 		add(engine, name, path);
@@ -118,14 +124,16 @@ void lora_unload(struct conn *conn)
 	struct buf body = {0};
 
 	if (!name) {
-		exchange_error(conn, 400, "InvalidUserInput", NULL, "'lora_name' needs to be provided to unload a LoRA adapter.");
+		exchange_error(conn, 400, "InvalidUserInput", NULL,
+			"'lora_name' needs to be provided to unload a LoRA adapter.");
 		return;
 	}
 	while (*link && strcmp((*link)->name, name) != 0)
 		link = &(*link)->next;
 	adapter = *link;
 	if (!adapter) {
-		exchange_error(conn, 404, "NotFoundError", NULL, "The lora adapter '%s' cannot be found.", name);
+		exchange_error(
+			conn, 404, "NotFoundError", NULL, "The lora adapter '%s' cannot be found.", name);
 		return;
 	}
 	*link = adapter->next;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fake GPU: a file with one line "PID BYTES NAME UNTIL_MS" for each holder, changed under flock.
  *
- * A line counts while its process lives, or while UNTIL_MS (milliseconds since the epoch; 0: none) is to come.
- * The keeper, a process of its own, stands for the driver: it sees the engine die, however it dies, keeps the
- * line for --memory-release-delay, then removes it. So the sum of all lines is right too, a moment later. */
+ * A line counts while its process lives, or while UNTIL_MS (milliseconds since the epoch; 0: none) is to
+ * come. The keeper, a process of its own, stands for the driver: it sees the engine die, however it dies,
+ * keeps the line for --memory-release-delay, then removes it. So the sum of all lines is right too, a moment
+ * later. */
 #include "engine.h"
 
 #include <errno.h>
@@ -34,17 +35,35 @@ static long long wall_ms(void)
 	return (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* A zombie is dead: its memory went when it died, however late its parent looks. */
+static bool is_alive(long pid)
+{
+	struct buf path = {0};
+	char text[512];
+	const char *state = NULL;
+	FILE *file;
+
+	buf_printf(&path, "/proc/%ld/stat", pid);
+	file = fopen(path.data, "re");
+	buf_free(&path);
+	if (!file)
+		return false;
+	if (fgets(text, sizeof(text), file))
+		state = strrchr(text, ')');
+	fclose(file);
+	return state && !strchr("ZX", state[2]);
+}
+
 static bool counts(const struct line *line)
 {
-	if (line->until_ms > wall_ms())
-		return true;
-	return line->until_ms == 0 && (kill((pid_t)line->pid, 0) == 0 || errno == EPERM);
+	return line->until_ms > wall_ms() || (line->until_ms == 0 && is_alive(line->pid));
 }
 
 static bool parse_line(const char *text, struct line *line)
 {
 	memset(line, 0, sizeof(*line));
-	return sscanf(text, "%ld %lld %127s %lld", &line->pid, &line->bytes, line->name, &line->until_ms) >= 2;
+	return sscanf(text, "%ld %lld %127s %lld", &line->pid, &line->bytes, line->name, &line->until_ms) >=
+	       2;
 }
 
 static int open_locked(const char *path, int flags)
@@ -94,7 +113,8 @@ static void replace_line(const char *path, long pid, const struct line *own)
 	}
 	if (own)
 		buf_printf(&new, "%ld %lld %s %lld\n", own->pid, own->bytes, own->name, own->until_ms);
-	if (pwrite(fd, new.data ? new.data : "", new.len, 0) != (ssize_t)new.len || ftruncate(fd, (off_t)new.len) != 0)
+	if (pwrite(fd, new.data ? new.data : "", new.len, 0) != (ssize_t) new.len ||
+		ftruncate(fd, (off_t) new.len) != 0)
 		fprintf(stderr, "vllmgw-engine: --memory-file %s: %s\n", path, strerror(errno));
 	close(fd);
 	buf_free(&old);

@@ -34,12 +34,14 @@ const char *model_resolve(struct conn *conn)
 		return served(engine, 0);
 	if (!json_is_string(value)) {
 		exchange_error(conn, 400, "Bad Request", NULL,
-			"[{'type': 'string_type', 'loc': ('body', 'model'), 'msg': 'Input should be a valid string'}]");
+			"[{'type': 'string_type', 'loc': ('body', 'model'), 'msg': 'Input should be a valid "
+			"string'}]");
 		return NULL;
 	}
 	name = find(engine, json_string_value(value));
 	if (!name)
-		exchange_error(conn, 404, "NotFoundError", "model", "The model `%s` does not exist.", json_string_value(value));
+		exchange_error(conn, 404, "NotFoundError", "model", "The model `%s` does not exist.",
+			json_string_value(value));
 	adapter = name ? lora_find(engine, name) : NULL;
 	if (adapter && strstr(adapter->path, "broken")) {
 		exchange_error(conn, 500, "InternalServerError", NULL, "Loading lora %s failed", name);
@@ -50,8 +52,8 @@ const char *model_resolve(struct conn *conn)
 
 static json_t *card(const struct engine *engine, const char *id, const char *root, const char *parent)
 {
-	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s?, s:o, s:[]}", "id", id, "object", "model", "created", 1767225600,
-		"owned_by", "vllm", "root", root, "parent", parent, "max_model_len",
+	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s?, s:o, s:[]}", "id", id, "object", "model", "created",
+		1767225600, "owned_by", "vllm", "root", root, "parent", parent, "max_model_len",
 		parent ? json_null() : json_integer(engine->options.context), "permission");
 }
 

@@ -100,9 +100,10 @@ static void print_help(void)
 	size_t i;
 
 	buf_text(&out, "usage: vllmgw-engine [serve MODEL] [OPTIONS]\n"
-		"       vllmgw-engine --memory-used FILE | --fault-table | --version | --help\n\n"
-		"Speaks vLLM's HTTP surface without a GPU, with scripted times and faults.\n"
-		"Times: 250ms 15s 2m (a bare number is seconds). Arguments it does not know are ignored.\n\n");
+		       "       vllmgw-engine --memory-used FILE | --fault-table | --version | --help\n\n"
+		       "Speaks vLLM's HTTP surface without a GPU, with scripted times and faults.\n"
+		       "Times: 250ms 15s 2m (a bare number is seconds). Arguments it does not know are "
+		       "ignored.\n\n");
 	for (i = 0; i < ROW_COUNT; i++) {
 		name.len = 0;
 		buf_printf(&name, "--%s %s", rows[i].name, rows[i].argument ? rows[i].argument : "");
@@ -111,7 +112,9 @@ static void print_help(void)
 			buf_printf(&out, " (default %s)", rows[i].value);
 		buf_text(&out, "\n");
 	}
-	buf_text(&out, "\nFaults. For all requests: --fault SPEC; for one: the header x-fault: SPEC, the key \"x_fault\"\n"
+	buf_text(&out,
+		"\nFaults. For all requests: --fault SPEC; for one: the header x-fault: SPEC, the key "
+		"\"x_fault\"\n"
 		"of the body, or the model's name followed by !SPEC; from tests: POST /_engine/fault.\n\n");
 	fault_help(&out, false);
 	fputs(out.data, stdout);
@@ -208,7 +211,8 @@ static int check(struct options *options)
 		fprintf(stderr, "vllmgw-engine: --port: at most 65535\n");
 		return 2;
 	}
-	if (!is_one_of(options->asleep_request, (const char *const[]){"hang", "wait", "error", "crash", NULL})) {
+	if (!is_one_of(
+		    options->asleep_request, (const char *const[]){"hang", "wait", "error", "crash", NULL})) {
 		fprintf(stderr, "vllmgw-engine: --asleep-request: hang, wait, error or crash\n");
 		return 2;
 	}

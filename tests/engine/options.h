@@ -11,7 +11,8 @@
 #define ENGINE_OPTIONS(O) \
 	O(host, "host", TEXT, "127.0.0.1", "ADDRESS", "numeric address to listen on") \
 	O(port, "port", COUNT, "8000", "N", "port to listen on; 0 takes any free one") \
-	O(port_file, "port-file", TEXT, NULL, "FILE", "write the port there as soon as it is bound, before loading") \
+	O(port_file, "port-file", TEXT, NULL, "FILE", \
+		"write the port there as soon as it is bound, before loading") \
 	O(uds, "uds", TEXT, NULL, "PATH", "listen on this unix socket instead") \
 	O(control, "control", TEXT, NULL, "PATH", \
 		"unix socket for /_engine/ that answers always: while loading, refusing or hung") \
@@ -19,7 +20,8 @@
 	O(names, "served-model-name", LIST, NULL, "NAME...", "names to serve it under (default: the model)") \
 	O(api_keys, "api-key", LIST, NULL, "KEY...", "ask for Authorization: Bearer KEY") \
 	O(load_time, "load-time", TIME, "0", "TIME", "from start to ready") \
-	O(is_early, "listen-while-loading", FLAG, NULL, NULL, "accept connections while loading and answer 503") \
+	O(is_early, "listen-while-loading", FLAG, NULL, NULL, \
+		"accept connections while loading and answer 503") \
 	O(ttft, "ttft", TIME, "0", "TIME", "from the request to the first token") \
 	O(itl, "itl", TIME, "0", "TIME", "between two tokens") \
 	O(prefill, "prefill-per-kb", TIME, "0", "TIME", "added to ttft for each KiB of prompt") \
@@ -27,27 +29,32 @@
 	O(chunk, "chunk-bytes", BYTES, "0", "N", "bytes of text in each token (0: one word)") \
 	O(dimensions, "dimensions", COUNT, "16", "N", "of an embedding") \
 	O(context, "max-model-len", BYTES, "1048576", "N", "tokens that fit; more is answered 400") \
-	O(keepalive, "keepalive", TIME, "5s", "TIME", "idle connections are closed after this; 0: after each answer") \
+	O(keepalive, "keepalive", TIME, "5s", "TIME", \
+		"idle connections are closed after this; 0: after each answer") \
 	O(stop_time, "stop-time", TIME, "0", "TIME", "from SIGTERM to the exit") \
 	O(can_sleep, "enable-sleep-mode", FLAG, NULL, NULL, "sleep routes (env VLLM_SERVER_DEV_MODE=1 too)") \
 	O(sleep_time, "sleep-time", TIME, "0", "TIME", "how long /sleep takes") \
 	O(wake_time, "wake-time", TIME, "0", "TIME", "how long /wake_up takes") \
 	O(asleep_request, "asleep-request", TEXT, "hang", "WHAT", \
 		"what a request to a sleeper meets: hang, wait (until awake), error (500), crash") \
-	O(has_lora, "enable-lora", FLAG, NULL, NULL, "adapter routes (env VLLM_ALLOW_RUNTIME_LORA_UPDATING=True too)") \
+	O(has_lora, "enable-lora", FLAG, NULL, NULL, \
+		"adapter routes (env VLLM_ALLOW_RUNTIME_LORA_UPDATING=True too)") \
 	O(max_loras, "max-loras", COUNT, "1000", "N", "adapters at a time") \
 	O(lora_modules, "lora-modules", LIST, NULL, "NAME=PATH...", "adapters from the start") \
 	O(router, "router", TEXT, NULL, "A,B,...", "be a llama-server router over these models") \
 	O(models_max, "models-max", COUNT, "4", "N", "models a router keeps loaded") \
-	O(memory_file, "memory-file", TEXT, NULL, "FILE", "a fake GPU: one line 'PID BYTES NAME UNTIL_MS' per holder") \
+	O(memory_file, "memory-file", TEXT, NULL, "FILE", \
+		"a fake GPU: one line 'PID BYTES NAME UNTIL_MS' per holder") \
 	O(memory, "memory-bytes", BYTES, "8GiB", "BYTES", "held from the start of loading") \
 	O(residue, "sleep-residue-bytes", BYTES, "1GiB", "BYTES", "still held while asleep") \
-	O(release_delay, "memory-release-delay", TIME, "0", "TIME", "from the death to the memory being free") \
+	O(release_delay, "memory-release-delay", TIME, "0", "TIME", \
+		"from the death to the memory being free") \
 	O(fault, "fault", LIST, NULL, "SPEC...", "misbehave: NAME[:ARGUMENT],... (see below)") \
 	O(fault_on, "fault-on", TEXT, "inference", "WHERE", \
 		"requests that --fault hits: inference, all, or the beginning of a path") \
 	O(record, "record", TEXT, NULL, "FILE", "append one JSON line per connection event") \
-	O(keep, "keep-bytes", BYTES, "256MiB", "BYTES", "recorded requests kept in memory; the oldest go first") \
+	O(keep, "keep-bytes", BYTES, "256MiB", "BYTES", \
+		"recorded requests kept in memory; the oldest go first") \
 	O(has_log, "log-lines", FLAG, NULL, NULL, "print lines like vLLM's while loading") \
 	O(log_flood, "log-flood", BYTES, NULL, "BYTES", "write this much to stdout, as fast as it is taken")
 

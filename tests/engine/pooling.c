@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers that are numbers: embeddings, pooling, scores, ranks, classes. Each number is a function of its text. */
+/* Answers that are numbers: embeddings, pooling, scores, ranks, classes. Each is a
+ * function of its text. */
 #include "model.h"
 
 #include <stdlib.h>
@@ -36,8 +37,8 @@ static size_t tokens_of(const json_t *value)
 
 static json_t *usage_of(size_t tokens)
 {
-	return json_pack("{s:I, s:I, s:i}", "prompt_tokens", (json_int_t)tokens, "total_tokens", (json_int_t)tokens,
-		"completion_tokens", 0);
+	return json_pack("{s:I, s:I, s:i}", "prompt_tokens", (json_int_t)tokens, "total_tokens",
+		(json_int_t)tokens, "completion_tokens", 0);
 }
 
 static const json_t *need(struct conn *conn, const char *name)
@@ -119,11 +120,13 @@ static void answer_vectors(struct conn *conn, const char *model, const char *obj
 			: vector_array(hash, dimensions);
 
 		tokens += tokens_of(item);
-		json_array_append_new(data, json_pack("{s:I, s:s, s:o}", "index", (json_int_t)i, "object", field, field, vector));
+		json_array_append_new(data,
+			json_pack("{s:I, s:s, s:o}", "index", (json_int_t)i, "object", field, field, vector));
 	}
 	conn->engine->counters.prompt_tokens += (int64_t)tokens;
-	exchange_json(conn, 200, json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "id", object, "object", "list", "created",
-		1767225600, "model", model, "data", data, "usage", usage_of(tokens)));
+	exchange_json(conn, 200,
+		json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "id", object, "object", "list", "created",
+			1767225600, "model", model, "data", data, "usage", usage_of(tokens)));
 }
 
 void pooling_embeddings(struct conn *conn)
@@ -173,18 +176,22 @@ void pooling_rerank(struct conn *conn)
 		return;
 	ranked = xalloc((count + 1) * sizeof(*ranked));
 	for (i = 0; i < count; i++) {
-		ranked[i] = (struct ranked){.index = i, .score = score_of(query, json_array_get(documents, i))};
+		ranked[i] =
+			(struct ranked){.index = i, .score = score_of(query, json_array_get(documents, i))};
 		tokens += tokens_of(json_array_get(documents, i));
 	}
 	if (count)
 		qsort(ranked, count, sizeof(*ranked), by_score);
 	results = json_array();
 	for (i = 0; i < count && (top <= 0 || i < (size_t)top); i++)
-		json_array_append_new(results, json_pack("{s:I, s:{s:O}, s:f}", "index", (json_int_t)ranked[i].index, "document",
-			"text", json_array_get(documents, ranked[i].index), "relevance_score", ranked[i].score));
+		json_array_append_new(
+			results, json_pack("{s:I, s:{s:O}, s:f}", "index", (json_int_t)ranked[i].index,
+					 "document", "text", json_array_get(documents, ranked[i].index),
+					 "relevance_score", ranked[i].score));
 	free(ranked);
-	exchange_json(conn, 200, json_pack("{s:s, s:s, s:{s:I}, s:o}", "id", "rerank-0", "model", model, "usage",
-		"total_tokens", (json_int_t)tokens, "results", results));
+	exchange_json(conn, 200,
+		json_pack("{s:s, s:s, s:{s:I}, s:o}", "id", "rerank-0", "model", model, "usage",
+			"total_tokens", (json_int_t)tokens, "results", results));
 }
 
 void pooling_score(struct conn *conn)
@@ -201,13 +208,16 @@ void pooling_score(struct conn *conn)
 	data = json_array();
 	for (i = 0; i < count; i++) {
 		const json_t *b = json_is_array(two) ? json_array_get(two, i) : two;
-		const json_t *a = json_is_array(one) && json_array_size(one) == count ? json_array_get(one, i) : one;
+		const json_t *a =
+			json_is_array(one) && json_array_size(one) == count ? json_array_get(one, i) : one;
 
-		json_array_append_new(data, json_pack("{s:I, s:s, s:f}", "index", (json_int_t)i, "object", "score", "score",
-			score_of(a, b)));
+		json_array_append_new(data, json_pack("{s:I, s:s, s:f}", "index", (json_int_t)i, "object",
+						    "score", "score", score_of(a, b)));
 	}
-	exchange_json(conn, 200, json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "id", "score-0", "object", "list", "created",
-		1767225600, "model", model, "data", data, "usage", usage_of(tokens_of(one) + tokens_of(two))));
+	exchange_json(conn, 200,
+		json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "id", "score-0", "object", "list", "created",
+			1767225600, "model", model, "data", data, "usage",
+			usage_of(tokens_of(one) + tokens_of(two))));
 }
 
 void pooling_classify(struct conn *conn)
@@ -224,9 +234,11 @@ void pooling_classify(struct conn *conn)
 	for (i = 0; i < count; i++) {
 		double yes = score_of(is_one_input(input) ? input : json_array_get(input, i), json_false());
 
-		json_array_append_new(data, json_pack("{s:I, s:s, s:[f, f], s:i}", "index", (json_int_t)i, "label",
-			yes > 0.5 ? "LABEL_1" : "LABEL_0", "probs", 1 - yes, yes, "num_classes", 2));
+		json_array_append_new(data,
+			json_pack("{s:I, s:s, s:[f, f], s:i}", "index", (json_int_t)i, "label",
+				yes > 0.5 ? "LABEL_1" : "LABEL_0", "probs", 1 - yes, yes, "num_classes", 2));
 	}
-	exchange_json(conn, 200, json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "id", "classify-0", "object", "list", "created",
-		1767225600, "model", model, "data", data, "usage", usage_of(tokens_of(input))));
+	exchange_json(conn, 200,
+		json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "id", "classify-0", "object", "list", "created",
+			1767225600, "model", model, "data", data, "usage", usage_of(tokens_of(input))));
 }

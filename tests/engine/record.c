@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the simulator saw, exactly: for the file of --record one line per event, for GET /_engine/requests a list
- * in memory (bounded by --keep-bytes, the oldest go first; the counters stay exact). */
+/* What the simulator saw, exactly: for the file of --record one line per event, for GET /_engine/requests a
+ * list in memory (bounded by --keep-bytes, the oldest go first; the counters stay exact). */
 #include "record.h"
 
 #include "engine.h"
@@ -190,9 +190,10 @@ void record_partial(struct conn *conn)
 
 	if (engine->record_fd < 0)
 		return;
-	write_line(engine, json_pack("{s:s, s:I, s:s, s:I}", "event", "partial", "connection", (json_int_t)conn->number,
-		"outcome", "client_closed", "bytes", (json_int_t)(conn->in.len + conn->x.request.head.len +
-		conn->x.request.body.len)));
+	write_line(engine,
+		json_pack("{s:s, s:I, s:s, s:I}", "event", "partial", "connection", (json_int_t)conn->number,
+			"outcome", "client_closed", "bytes",
+			(json_int_t)(conn->in.len + conn->x.request.head.len + conn->x.request.body.len)));
 }
 
 void record_connection(struct conn *conn, const char *event, const char *by)

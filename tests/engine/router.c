@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* llama-server's router mode: several models in one server, loaded on request, the least recently used put out
- * when there are more than --models-max. Its events go to whoever listens on /models/sse. */
+/* llama-server's router mode: several models in one server, loaded on request, the least recently used put
+ * out when there are more than --models-max. Its events go to whoever listens on /models/sse. */
 #include "model.h"
 
 #include <stdlib.h>
@@ -46,8 +46,8 @@ static void tell(struct routed *model)
 	struct conn *next;
 	struct buf event = {0};
 
-	buf_printf(&event, "event: model_status\ndata: {\"model\":\"%s\",\"status\":{\"value\":\"%s\"}}\n\n", model->name,
-		state_names[model->state]);
+	buf_printf(&event, "event: model_status\ndata: {\"model\":\"%s\",\"status\":{\"value\":\"%s\"}}\n\n",
+		model->name, state_names[model->state]);
 	for (conn = model->engine->conns; conn; conn = next) {
 		next = conn->next;
 		if (!is_listening(conn))
@@ -114,8 +114,8 @@ static void start_load(struct routed *model)
 
 static void error(struct conn *conn, int status, const char *type, const char *message)
 {
-	exchange_json(conn, status, json_pack("{s:{s:i, s:s, s:s}}", "error", "code", status, "message", message, "type",
-		type));
+	exchange_json(conn, status,
+		json_pack("{s:{s:i, s:s, s:s}}", "error", "code", status, "message", message, "type", type));
 }
 
 bool router_admits(struct conn *conn, const char *name, void (*again)(struct conn *conn))
@@ -149,7 +149,8 @@ bool router_has(const struct engine *engine, const char *model)
 
 static json_t *status_of(const struct routed *model)
 {
-	json_t *status = json_pack("{s:s, s:[s, s]}", "value", state_names[model->state], "args", "--model", model->name);
+	json_t *status = json_pack(
+		"{s:s, s:[s, s]}", "value", state_names[model->state], "args", "--model", model->name);
 
 	if (model->has_failed) {
 		json_object_set_new(status, "failed", json_true());
@@ -166,15 +167,17 @@ json_t *router_openai_list(const struct engine *engine)
 	for (i = 0; i < engine->router->count; i++) {
 		const struct routed *model = &engine->router->models[i];
 
-		json_array_append_new(data, json_pack("{s:s, s:s, s:s, s:i, s:o}", "id", model->name, "object", "model",
-			"owned_by", "llamacpp", "created", 1767225600, "status", status_of(model)));
+		json_array_append_new(data,
+			json_pack("{s:s, s:s, s:s, s:i, s:o}", "id", model->name, "object", "model",
+				"owned_by", "llamacpp", "created", 1767225600, "status", status_of(model)));
 	}
 	return data;
 }
 
 void router_list(struct conn *conn)
 {
-	exchange_json(conn, 200, json_pack("{s:o, s:s}", "data", router_openai_list(conn->engine), "object", "list"));
+	exchange_json(conn, 200,
+		json_pack("{s:o, s:s}", "data", router_openai_list(conn->engine), "object", "list"));
 }
 
 static struct routed *named(struct conn *conn)

@@ -21,7 +21,10 @@ struct listener {
 	struct engine *engine;
 	int fd;
 	bool is_control;
+	struct timer retry; /* after running out of descriptors: no event would come for those that wait */
 };
+
+enum { RETRY_US = 10000 };
 
 struct server {
 	struct listener data;
@@ -52,14 +55,24 @@ static void accept_ready(struct source *source, uint32_t events)
 		fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
-		if (fd < 0)
+		if (fd < 0) {
+			if (errno != EAGAIN && errno != EWOULDBLOCK)
+				timer_arm(&listener->engine->loop, &listener->retry, now_us() + RETRY_US);
 			return;
+		}
 		if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 && errno != EOPNOTSUPP) {
 			close(fd);
 			continue;
 		}
 		conn_open(listener->engine, fd, listener->is_control);
 	}
+}
+
+static void accept_again(void *arg)
+{
+	struct listener *listener = arg;
+
+	accept_ready(&listener->source, 0);
 }
 
 static int bind_tcp(const char *host, int port)
@@ -71,7 +84,8 @@ static int bind_tcp(const char *host, int port)
 	int on = 1;
 	int fd;
 
-	if (!is_six && inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &four.sin_addr) != 1) {
+	if (!is_six && inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
+			       &four.sin_addr) != 1) {
 		errno = EINVAL;
 		die("--host takes a numeric address, not", host);
 	}
@@ -126,7 +140,8 @@ static void write_port_file(const char *path, int port)
 
 	buf_printf(&temporary, "%s.%ld", path, (long)getpid());
 	file = fopen(temporary.data, "we");
-	if (!file || fprintf(file, "%d\n", port) < 0 || fclose(file) != 0 || rename(temporary.data, path) != 0)
+	if (!file || fprintf(file, "%d\n", port) < 0 || fclose(file) != 0 ||
+		rename(temporary.data, path) != 0)
 		die("cannot write", path);
 	buf_free(&temporary);
 }
@@ -148,6 +163,8 @@ void server_bind(struct engine *engine)
 	server->data = (struct listener){.source.ready = accept_ready, .engine = engine, .fd = -1};
 	server->control = server->data;
 	server->control.is_control = true;
+	server->data.retry = (struct timer){.fire = accept_again, .arg = &server->data};
+	server->control.retry = (struct timer){.fire = accept_again, .arg = &server->control};
 	server->holder = -1;
 	if (!options->uds) {
 		server->holder = bind_tcp(options->host, (int)options->port);
@@ -166,15 +183,16 @@ void server_listen(struct engine *engine)
 
 	if (server->data.fd >= 0 || engine_has_fault(engine, FAULT_REFUSE) || engine->is_stopping)
 		return;
-	start_listening(&server->data, options->uds ? bind_unix(options->uds) : bind_tcp(options->host, engine->port));
+	start_listening(&server->data,
+		options->uds ? bind_unix(options->uds) : bind_tcp(options->host, engine->port));
 	if (server->has_announced)
 		return;
 	server->has_announced = true;
 	if (options->uds)
 		printf("listening on unix:%s\n", options->uds);
 	else
-		printf(strchr(options->host, ':') ? "listening on [%s]:%d\n" : "listening on %s:%d\n", options->host,
-			engine->port);
+		printf(strchr(options->host, ':') ? "listening on [%s]:%d\n" : "listening on %s:%d\n",
+			options->host, engine->port);
 	fflush(stdout);
 }
 
@@ -184,6 +202,7 @@ void server_unlisten(struct engine *engine)
 
 	if (server->data.fd < 0)
 		return;
+	timer_cancel(&engine->loop, &server->data.retry);
 	close(server->data.fd);
 	server->data.fd = -1;
 	if (engine->options.uds)
@@ -198,6 +217,7 @@ void server_close(struct engine *engine)
 	if (server->holder >= 0)
 		close(server->holder);
 	if (server->control.fd >= 0) {
+		timer_cancel(&engine->loop, &server->control.retry);
 		close(server->control.fd);
 		unlink(engine->options.control);
 	}

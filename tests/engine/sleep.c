@@ -43,7 +43,8 @@ bool sleep_admits(struct conn *conn, void (*again)(struct conn *conn))
 	if (!engine->sleeper.is_paused)
 		return true;
 	if (strcmp(policy, "error") == 0) {
-		exchange_error(conn, 500, "InternalServerError", NULL, "CUDA error: an illegal memory access was encountered");
+		exchange_error(conn, 500, "InternalServerError", NULL,
+			"CUDA error: an illegal memory access was encountered");
 	} else if (strcmp(policy, "crash") == 0) {
 		lifecycle_exit_now(engine, -1);
 	} else if (strcmp(policy, "wait") == 0 || engine->sleeper.level == 0) {
@@ -63,6 +64,8 @@ static void release_held(struct engine *engine)
 		if (!conn->x.is_held)
 			continue;
 		conn->x.is_held = false;
+		if (conn->x.stream) /* what was frozen goes on at its pace, without catching up */
+			conn->x.stream->due_us = now_us();
 		timer_arm(&engine->loop, &conn->x.timer, now_us());
 	}
 }
@@ -130,7 +133,7 @@ static void wait_for_running(struct conn *conn)
 {
 	struct engine *engine = conn->engine;
 
-	if (engine->counters.running > 0)
+	if (engine->generating > 0)
 		exchange_after(conn, WAIT_TICK_US, wait_for_running);
 	else
 		exchange_after(conn, engine->options.sleep_time, asleep);
@@ -142,8 +145,10 @@ void sleep_begin(struct conn *conn)
 	char *mode = http_query(&conn->x.request, "mode", 0);
 	int level = level_of(conn);
 
-	if (level < 0 || level > 2 || (mode && strcmp(mode, "abort") && strcmp(mode, "wait") && strcmp(mode, "keep"))) {
-		exchange_error(conn, 400, "BadRequestError", NULL, "level is 0, 1 or 2; mode is abort, wait or keep");
+	if (level < 0 || level > 2 ||
+		(mode && strcmp(mode, "abort") && strcmp(mode, "wait") && strcmp(mode, "keep"))) {
+		exchange_error(conn, 400, "BadRequestError", NULL,
+			"level is 0, 1 or 2; mode is abort, wait or keep");
 	} else if (has(conn, FAULT_SLEEP_HANGS)) {
 		conn->x.is_cut = true;
 	} else if (engine->sleeper.level > 0) {
@@ -217,7 +222,8 @@ void sleep_rpc(struct conn *conn)
 	}
 	if (strcmp(method, "reload_weights") == 0) {
 		if (!sleeper->has_weights) {
-			exchange_error(conn, 500, "InternalServerError", NULL, "the weights have no memory: wake them first");
+			exchange_error(conn, 500, "InternalServerError", NULL,
+				"the weights have no memory: wake them first");
 			return;
 		}
 		sleeper->is_garbage = false;

@@ -90,6 +90,7 @@ void stream_start(struct conn *conn, const struct answer *answer)
 
 	stream->answer = *answer;
 	conn->x.stream = stream;
+	conn->engine->generating++;
 	conn->engine->counters.prompt_tokens += (int64_t)answer->prompt_tokens;
 	if (!answer->is_stream) {
 		exchange_after(conn, first_us + (tokens ? tokens - 1 : 0) * options->itl, send_whole);

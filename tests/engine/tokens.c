@@ -26,8 +26,10 @@ void tokens_tokenize(struct conn *conn)
 	for (i = 0; i < strlen(text); i++)
 		json_array_append_new(tokens, json_integer((unsigned char)text[i]));
 	free(dumped);
-	exchange_json(conn, 200, json_pack("{s:I, s:I, s:o, s:n}", "count", (json_int_t)json_array_size(tokens),
-		"max_model_len", (json_int_t)conn->engine->options.context, "tokens", tokens, "token_strs"));
+	exchange_json(conn, 200,
+		json_pack("{s:I, s:I, s:o, s:n}", "count", (json_int_t)json_array_size(tokens),
+			"max_model_len", (json_int_t)conn->engine->options.context, "tokens", tokens,
+			"token_strs"));
 }
 
 void tokens_detokenize(struct conn *conn)
@@ -45,7 +47,8 @@ void tokens_detokenize(struct conn *conn)
 		buf_add(&text, &c, 1);
 	}
 	if (!json_is_array(tokens) || !is_utf8(text.data ? text.data : "", text.len))
-		exchange_error(conn, 400, "BadRequestError", "tokens", "tokens is a list of the bytes of UTF-8 text");
+		exchange_error(conn, 400, "BadRequestError", "tokens",
+			"tokens is a list of the bytes of UTF-8 text");
 	else
 		exchange_json(conn, 200, json_pack("{s:s%}", "prompt", text.data ? text.data : "", text.len));
 	buf_free(&text);

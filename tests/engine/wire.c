@@ -12,7 +12,8 @@
 enum { PIECE = 65536 };
 
 static const char filler_head[] = "{\"id\":\"big\",\"object\":\"chat.completion\",\"created\":1767225600,"
-	"\"model\":\"simulated\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"";
+				  "\"model\":\"simulated\",\"choices\":[{\"index\":0,\"message\":{\"role\":"
+				  "\"assistant\",\"content\":\"";
 static const char filler_tail[] = "\"},\"text\":\"\",\"finish_reason\":\"stop\"}],\"usage\":"
 	"{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":2}}";
 
@@ -26,10 +27,10 @@ static const char *reason(int status)
 	static const struct {
 		int status;
 		const char *text;
-	} reasons[] = {{101, "Switching Protocols"}, {200, "OK"}, {204, "No Content"}, {307, "Temporary Redirect"},
-		{400, "Bad Request"}, {401, "Unauthorized"}, {404, "Not Found"}, {405, "Method Not Allowed"},
-		{415, "Unsupported Media Type"}, {422, "Unprocessable Entity"}, {429, "Too Many Requests"},
-		{500, "Internal Server Error"}, {503, "Service Unavailable"}};
+	} reasons[] = {{101, "Switching Protocols"}, {200, "OK"}, {204, "No Content"},
+		{307, "Temporary Redirect"}, {400, "Bad Request"}, {401, "Unauthorized"}, {404, "Not Found"},
+		{405, "Method Not Allowed"}, {415, "Unsupported Media Type"}, {422, "Unprocessable Entity"},
+		{429, "Too Many Requests"}, {500, "Internal Server Error"}, {503, "Service Unavailable"}};
 	size_t i;
 
 	for (i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
@@ -139,7 +140,8 @@ static void add_framed(struct conn *conn, const char *data, size_t len)
 	if (!len)
 		return;
 	if (conn->x.framing == FRAME_CHUNKED || conn->x.framing == FRAME_BOTH) {
-		buf_printf(out, "%zx%s\r\n", len, has(conn, FAULT_CHUNK_EXTENSIONS) ? ";vgw=1;note=\"a;b\"" : "");
+		buf_printf(out, "%zx%s\r\n", len,
+			has(conn, FAULT_CHUNK_EXTENSIONS) ? ";vgw=1;note=\"a;b\"" : "");
 		buf_add(out, data, len);
 		buf_text(out, "\r\n");
 	} else {
@@ -175,7 +177,8 @@ void wire_end(struct conn *conn)
 	if (x->framing == FRAME_CHUNKED || x->framing == FRAME_BOTH)
 		buf_printf(&conn->out, "0\r\n%s\r\n", has(conn, FAULT_TRAILERS) ? "x-trailer: end\r\n" : "");
 	if (has(conn, FAULT_TWO_RESPONSES))
-		buf_text(&conn->out, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n"
+		buf_text(&conn->out,
+			"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n"
 			"{\"unasked\": \"reply\"}");
 	x->is_complete = true;
 	x->refill = NULL;
@@ -315,8 +318,8 @@ void wire_stream_begin(struct conn *conn)
  * the end of the line, the end of the empty line. */
 static void add_newlines(struct conn *conn, struct buf *out, const char *event, size_t len)
 {
-	static const char *const mixes[][2] = {
-		{"\n", "\n"}, {"\r\n", "\r\n"}, {"\r", "\r"}, {"\n", "\r\n"}, {"\r\n", "\n"}, {"\r", "\r\n"}, {"\n", "\r"}};
+	static const char *const mixes[][2] = {{"\n", "\n"}, {"\r\n", "\r\n"}, {"\r", "\r"}, {"\n", "\r\n"},
+		{"\r\n", "\n"}, {"\r", "\r\n"}, {"\n", "\r"}};
 	const char *line_end = "\n";
 	const char *last_end = "\n";
 	size_t i;
@@ -342,7 +345,8 @@ static void add_event(struct conn *conn, const char *event, size_t len)
 	struct exchange *x = &conn->x;
 	struct buf changed = {0};
 
-	if (x->is_cut || (has(conn, FAULT_NO_DONE) && len == 14 && memcmp(event, "data: [DONE]\n\n", 14) == 0))
+	if (x->is_cut ||
+		(has(conn, FAULT_NO_DONE) && len == 14 && memcmp(event, "data: [DONE]\n\n", 14) == 0))
 		return;
 	if (has(conn, FAULT_CRLF) || has(conn, FAULT_CR) || has(conn, FAULT_MIXED_NEWLINES)) {
 		add_newlines(conn, &changed, event, len);

@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -32,13 +33,14 @@ def binary(name):
 def wait_until(condition, timeout=10.0, what="the condition"):
     """Poll with a deadline; returns the condition's first true value."""
     deadline = time.monotonic() + timeout
+    pause = threading.Event()
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not come true in {timeout} s")
-        time.sleep(0.002)
+        pause.wait(0.002)
 
 
 def memory_used(path):
@@ -60,14 +62,15 @@ class _UnixConnection(http.client.HTTPConnection):
 
 class Engine:
     """One vllmgw-engine. Keyword options become arguments: load_time="1s" is --load-time 1s, True is a flag,
-    a list repeats the option. `env` is added to the environment. wait: "ready", "bound" or "no"."""
+    a list repeats the option. `env` is added to the environment; `program` is the command's beginning. wait is
+    "ready" (it listens), "bound" (it has its port: for engines that load or refuse) or "no"."""
 
-    def __init__(self, *args, env=None, wait="ready", timeout=20.0, **options):
+    def __init__(self, *args, env=None, wait="ready", timeout=20.0, program=None, **options):
         self.folder = tempfile.mkdtemp(prefix="vgw-engine-")
         self.control = os.path.join(self.folder, "control")
         self.log_path = os.path.join(self.folder, "log")
         port_file = os.path.join(self.folder, "port")
-        command = [binary("vllmgw-engine"), *args, "--control", self.control]
+        command = [*(program or [binary("vllmgw-engine")]), *args, "--control", self.control]
         if "uds" not in options:
             command += ["--port", "0", "--port-file", port_file]
         for name, value in options.items():
