@@ -116,7 +116,8 @@ struct conn {
 #define ENGINE_COUNTERS(C) \
 	C(requests) C(inference_requests) C(connections) C(open) C(running) C(answered) C(faulted) \
 	C(aborted) C(bad_requests) C(closed_by_client) C(last_close_ms) C(last_request_ms) C(events) \
-	C(bytes_sent) C(prompt_tokens) C(generation_tokens) C(sigterms) C(sleeps) C(wakes) C(peak_running) C(peak_open)
+	C(bytes_sent) C(prompt_tokens) C(generation_tokens) C(sigterms) C(sleeps) C(wakes) \
+	C(peak_running) C(peak_open)
 
 struct counters {
 #define C(name) int64_t name;
@@ -168,6 +169,7 @@ struct engine {
 	int load_step;
 	struct source *listener;
 	int signal_fd;
+	long memory_keeper; /* its pid; 0: none */
 	int port;
 };
 

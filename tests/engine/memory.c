@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fake GPU: a file with one line "PID BYTES NAME UNTIL_MS" for each holder, changed under flock.
+/* The fake GPU: a file with one line "PID BYTES NAME UNTIL_MS KEEPER" for each holder, changed under flock.
  *
- * A line counts while its process lives, or while UNTIL_MS (milliseconds since the epoch; 0: none) is to
- * come. The keeper, a process of its own, stands for the driver: it sees the engine die, however it dies,
- * keeps the line for --memory-release-delay, then removes it. So the sum of all lines is right too, a moment
- * later. */
+ * The keeper, a process of its own, stands for the driver: it sees the engine die, however it dies, keeps the
+ * line for --memory-release-delay, then removes it. A line counts while its process or its keeper lives; one
+ * with UNTIL_MS (milliseconds since the epoch; 0: none) until then, so that killing the keeper frees nothing.
+ * The sum of all lines is right too, unless a keeper was killed. */
 #include "engine.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -24,6 +25,7 @@ struct line {
 	long pid;
 	long long bytes;
 	long long until_ms;
+	long keeper; /* 0: none */
 	char name[128];
 };
 
@@ -56,14 +58,16 @@ static bool is_alive(long pid)
 
 static bool counts(const struct line *line)
 {
-	return line->until_ms > wall_ms() || (line->until_ms == 0 && is_alive(line->pid));
+	if (line->until_ms)
+		return line->until_ms > wall_ms();
+	return is_alive(line->pid) || (line->keeper && is_alive(line->keeper));
 }
 
 static bool parse_line(const char *text, struct line *line)
 {
 	memset(line, 0, sizeof(*line));
-	return sscanf(text, "%ld %lld %127s %lld", &line->pid, &line->bytes, line->name, &line->until_ms) >=
-	       2;
+	return sscanf(text, "%ld %lld %127s %lld %ld", &line->pid, &line->bytes, line->name, &line->until_ms,
+		       &line->keeper) >= 2;
 }
 
 static int open_locked(const char *path, int flags)
@@ -112,7 +116,8 @@ static void replace_line(const char *path, long pid, const struct line *own)
 			buf_printf(&new, "%s\n", text);
 	}
 	if (own)
-		buf_printf(&new, "%ld %lld %s %lld\n", own->pid, own->bytes, own->name, own->until_ms);
+		buf_printf(&new, "%ld %lld %s %lld %ld\n", own->pid, own->bytes, own->name, own->until_ms,
+			own->keeper);
 	if (pwrite(fd, new.data ? new.data : "", new.len, 0) != (ssize_t) new.len ||
 		ftruncate(fd, (off_t) new.len) != 0)
 		fprintf(stderr, "vllmgw-engine: --memory-file %s: %s\n", path, strerror(errno));
@@ -132,7 +137,8 @@ static void set_name(struct line *line, const char *name)
 
 static void write_own(const struct engine *engine, int64_t bytes, long long until_ms)
 {
-	struct line own = {.pid = (long)getpid(), .bytes = bytes, .until_ms = until_ms};
+	struct line own = {
+		.pid = (long)getpid(), .bytes = bytes, .until_ms = until_ms, .keeper = engine->memory_keeper};
 
 	set_name(&own, engine->options.names.items[0]);
 	replace_line(engine->options.memory_file, own.pid, &own);
@@ -189,16 +195,19 @@ static bool detach(const char *title)
 	return true;
 }
 
-static void keep(const struct engine *engine, int pipe_fd, long engine_pid)
+static void keep(const struct engine *engine, int fd, long engine_pid)
 {
 	const struct options *options = &engine->options;
 	struct line line = {.pid = engine_pid, .bytes = options->memory};
+	long own_pid = (long)getpid();
 	char byte;
 
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
-	while (read(pipe_fd, &byte, 1) < 0 && errno == EINTR)
+	if (write(fd, &own_pid, sizeof(own_pid)) != (ssize_t)sizeof(own_pid))
+		_exit(1);
+	while (read(fd, &byte, 1) < 0 && errno == EINTR)
 		;
 	if (options->release_delay > 0) {
 		set_name(&line, options->names.items[0]);
@@ -219,8 +228,8 @@ void memory_spawn_keeper(struct engine *engine)
 
 	if (!engine->options.memory_file)
 		return;
-	if (pipe(ends) != 0) {
-		perror("vllmgw-engine: pipe");
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) {
+		perror("vllmgw-engine: socketpair");
 		exit(1);
 	}
 	if (detach("gpu-driver")) {
@@ -233,7 +242,11 @@ void memory_spawn_keeper(struct engine *engine)
 		keep(engine, 3, engine_pid);
 	}
 	close(ends[0]);
-	fcntl(ends[1], F_SETFD, FD_CLOEXEC); /* stays open for life */
+	fcntl(ends[1], F_SETFD, FD_CLOEXEC); /* stays open for life: its end is the engine's */
+	if (read(ends[1], &engine->memory_keeper, sizeof(long)) != (ssize_t)sizeof(long)) {
+		fputs("vllmgw-engine: --memory-file: the keeper did not start\n", stderr);
+		exit(1);
+	}
 }
 
 /* Keeps stdout and stderr, and as much memory again as the engine had: what a surviving EngineCore does. */

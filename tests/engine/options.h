@@ -44,7 +44,7 @@
 	O(router, "router", TEXT, NULL, "A,B,...", "be a llama-server router over these models") \
 	O(models_max, "models-max", COUNT, "4", "N", "models a router keeps loaded") \
 	O(memory_file, "memory-file", TEXT, NULL, "FILE", \
-		"a fake GPU: one line 'PID BYTES NAME UNTIL_MS' per holder") \
+		"a fake GPU: a line 'PID BYTES NAME UNTIL_MS KEEPER' per holder; sum it with --memory-used") \
 	O(memory, "memory-bytes", BYTES, "8GiB", "BYTES", "held from the start of loading") \
 	O(residue, "sleep-residue-bytes", BYTES, "1GiB", "BYTES", "still held while asleep") \
 	O(release_delay, "memory-release-delay", TIME, "0", "TIME", \

@@ -166,14 +166,14 @@ void server_bind(struct engine *engine)
 	server->data.retry = (struct timer){.fire = accept_again, .arg = &server->data};
 	server->control.retry = (struct timer){.fire = accept_again, .arg = &server->control};
 	server->holder = -1;
+	if (options->control) /* first: who has seen the port file may ask at once */
+		start_listening(&server->control, bind_unix(options->control));
 	if (!options->uds) {
 		server->holder = bind_tcp(options->host, (int)options->port);
 		engine->port = port_of(server->holder);
 		if (options->port_file)
 			write_port_file(options->port_file, engine->port);
 	}
-	if (options->control)
-		start_listening(&server->control, bind_unix(options->control));
 }
 
 void server_listen(struct engine *engine)
