@@ -292,3 +292,8 @@ struct node *yaml_parse(struct config_arena *arena, const char *name, const char
 		return node_new(arena, NODE_MAP, &top);
 	return reader.root;
 }
+
+const char *yaml_version(void)
+{
+	return yaml_get_version_string();
+}

@@ -36,6 +36,9 @@ struct node {
 struct node *yaml_parse(struct config_arena *arena, const char *name, const char *text, size_t len,
 	struct config_report *report);
 
+/* "0.2.5": the library's. */
+const char *yaml_version(void);
+
 struct node *node_new(struct config_arena *arena, enum node_kind kind, const struct config_place *place);
 void node_append(struct node *parent, struct node *child);
 

@@ -2,33 +2,29 @@
 /* What the files of the front share. One worker's objects belong to its thread; what is shared is atomic.
  *
  *   connection  one TCP connection while MHD has it: its deadline between and inside requests
- *   exchange    one request while MHD has it: head checked, body gathered, answer queued
- *   stream      one request whose connection we have taken over from MHD */
+ *   exchange    one request: head checked, body gathered, call made, answer given
+ *   stream      the writer of an exchange whose connection we have taken over from MHD */
 #ifndef VGW_SERVER_FRONT_INTERNAL_H
 #define VGW_SERVER_FRONT_INTERNAL_H
 
 #include "front/front.h"
+#include "front/guard.h"
+#include "front/link.h"
 
 #include <vllmgw/loop.h>
 
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Intrusive list, because links of three kinds of objects hang on a worker. */
-struct link {
-	struct link *next;
-	struct link *prev;
+enum {
+	PEER_BYTES = 64,
+	ADDRESS_BYTES = 128,
+	REQUEST_ID_BYTES = 21,
+	REPLY_HEADERS = 20,
+	SUSPENDED_MAX = 64, /* more waiting answers than this leave MHD: its list of them is walked at each resume */
 };
 
-void link_init(struct link *head);
-void link_append(struct link *head, struct link *item);
-void link_remove(struct link *item); /* also of an initialised or removed one */
-bool link_is_empty(const struct link *head);
-#define LINK_OWNER(item, type, member) ((type *)(void *)((char *)(item) - offsetof(type, member)))
-
-struct front;
 struct worker;
 
 /* A listener of one worker: its own socket (TCP) or a share of one (unix, handed in), and its daemon. */
@@ -49,11 +45,9 @@ enum deadline_kind {
 struct connection {
 	struct link link; /* in worker->deadlines[kind], oldest first, or in none */
 	struct worker *worker;
-	struct listener *listener;
 	int fd;
 	int64_t since_ms;
-	uint64_t consumed; /* bytes of the requests so far; see takeover.c */
-	bool is_consumed_known;
+	char peer[PEER_BYTES];
 };
 
 struct worker {
@@ -65,14 +59,19 @@ struct worker {
 	vgw_worker *gateway_worker;
 	struct listener *listeners;
 	size_t listener_count;
-	vgw_defer pump;   /* run MHD at the end of the turn: something was resumed */
-	vgw_timer sweep;  /* deadlines of connections, clients that left while suspended */
-	vgw_message order; /* drain, stop */
+	vgw_defer pump;    /* run MHD at the end of the turn: something was resumed */
+	vgw_timer sweep;   /* deadlines of connections, clients that left while suspended */
+	int64_t sweep_at_ms;
+	vgw_message drain_order; /* the stage changed */
+	vgw_message stop_order;
 	struct link deadlines[DEADLINE_COUNT];
 	struct link suspended; /* exchanges, oldest first */
 	struct link streams;
+	struct link lingering;
 	size_t suspended_count;
 	size_t stream_count;
+	char id_prefix[9];
+	uint32_t id_next;
 	bool is_draining;
 	bool is_stopping;
 };
@@ -81,30 +80,116 @@ struct front {
 	struct front_options options;
 	struct worker *workers;
 	uint32_t worker_count;
-	char (*addresses)[128];
-	size_t address_count;
+	char (*addresses)[ADDRESS_BYTES];
+	int *shared_fds; /* by listener; -1: each worker has a socket of its own */
 	uint32_t connections_each;
-	atomic_uint_fast64_t requests;     /* under way */
-	atomic_uint_fast64_t body_bytes;   /* in memory */
-	atomic_uint_fast32_t stop_stage;   /* 0 serving, 1 draining, 2 stopping */
+	int64_t begun_ms;
+	atomic_uint_fast64_t requests;   /* under way */
+	atomic_uint_fast64_t body_bytes; /* in memory */
+	atomic_uint stage;               /* enum front_stage */
+};
+
+enum front_stage { FRONT_SERVING, FRONT_DRAINING, FRONT_STOPPING };
+
+/* The head of an answer, copied, because what it is made of lives only during a callback. */
+struct reply {
+	uint32_t status;
+	bool is_stream;
+	bool must_close;
+	int64_t content_length; /* -1: unknown */
+	size_t header_count;
+	vgw_header headers[REPLY_HEADERS];
+	size_t text_len;
+	char text[2560];
+};
+
+struct stream;
+
+struct exchange {
+	struct link link; /* in worker->suspended or worker->streams */
+	struct worker *worker;
+	struct connection *connection; /* NULL once taken over */
+	struct MHD_Connection *mhd;    /* NULL once taken over */
+	const struct route *route;
+	struct request_head head;
+	bool is_head_request;
+	bool is_suspended;
+	bool wants_takeover; /* resumed so that the handler can take the connection over */
+	bool has_ended;      /* on_end came */
+	bool is_client_gone;
+	bool is_broken; /* the answer broke off */
+	struct stream *stream; /* NULL while MHD has the connection */
+	vgw_call *call;
+	vgw_watch client;  /* while suspended for longer: is the client still there? */
+	vgw_defer convert; /* the answer did not end in the turn it began */
+	char *body;
+	size_t body_len;
+	size_t body_capacity;
+	size_t accounted; /* of front->body_bytes */
+	char *texts;      /* header values that must outlive MHD's connection */
+	struct reply *reply;
+	char *answer;     /* body gathered for MHD */
+	size_t answer_len;
+	size_t answer_capacity;
+	struct access_facts facts;
+	int64_t begun_us;
+	uint32_t status;  /* answered */
+	const char *method;
+	char request_id[REQUEST_ID_BYTES];
+	char peer[PEER_BYTES];
+	char path[96]; /* for the log: a constant of the table, or the beginning of an unknown one */
 };
 
 /* worker.c */
 void worker_pump(struct worker *worker); /* MHD has something to do: run it before this turn ends */
 int64_t worker_now_ms(const struct worker *worker);
+void worker_make_id(struct worker *worker, char id[REQUEST_ID_BYTES]);
 
 /* deadlines.c */
 void deadline_start(struct connection *connection, enum deadline_kind kind);
 void deadline_stop(struct connection *connection);
-void deadlines_sweep(struct worker *worker); /* called by the sweep timer */
 void sweep_arm(struct worker *worker);
 
-/* exchange.c: MHD's callbacks */
+/* listen.c: the descriptor, or -1 with a sentence. *port: 0, or the port a sibling got; the kernel's choice after. */
+int listen_open(const struct front_listen *listen, uint16_t *port, char *address, char *why, size_t size);
+
+/* exchange.c: MHD's callbacks, and what they need */
 enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, const char *url, const char *method,
 	const char *version, const char *upload, size_t *upload_size, void **state);
 void exchange_completed(void *user, struct MHD_Connection *connection, void **state,
 	enum MHD_RequestTerminationCode code);
+void exchange_free(struct exchange *x); /* logs it */
 void exchanges_watch_clients(struct worker *worker);
-void exchanges_end(struct worker *worker); /* answer all suspended ones with shutting_down */
+
+/* call.c: from a complete body to the answer */
+enum MHD_Result exchange_call(struct exchange *x, void **state);
+enum MHD_Result exchange_take_over_now(struct exchange *x, void **state); /* the handler, after a resume */
+void exchange_resume(struct exchange *x);
+void exchange_forget_body(struct exchange *x);
+
+/* reply.c */
+struct reply *reply_new(uint32_t status, const char *type, const char *request_id);
+struct reply *reply_of_head(const vgw_answer_head *head);
+void reply_add(struct reply *reply, const char *name, const char *value);
+/* Queue it with MHD; takes over the reply, and the body, which free_fn frees. MHD_NO: MHD closes the connection. */
+enum MHD_Result reply_queue(struct exchange *x, struct reply *reply, char *body, size_t len,
+	void (*free_fn)(void *body));
+/* An error in OpenAI's shape. */
+enum MHD_Result reply_fault(struct exchange *x, vgw_fault fault, const char *why, const char *allow);
+/* The same as bytes of an HTTP/1.1 answer for a connection we write ourselves; from malloc(). */
+char *reply_print_fault(const struct exchange *x, vgw_fault fault, const char *why, size_t *len);
+/* The head as it goes over the wire. */
+char *reply_print_head(const struct reply *reply, bool is_chunked, bool is_close, size_t *len);
+
+/* takeover.c */
+/* Take the connection over: returns what the handler must return to MHD. The exchange belongs to the stream then. */
+enum MHD_Result stream_take_over(struct exchange *x, void **state);
+void stream_head(struct exchange *x, const vgw_answer_head *head);
+vgw_flow stream_data(struct exchange *x, const void *data, size_t len);
+void stream_end(struct exchange *x, bool is_clean);
+/* Say no to a request whose body is still arriving: answer, then read the rest for a while, then close. */
+enum MHD_Result stream_refuse(struct exchange *x, void **state, vgw_fault fault, const char *why);
+void streams_stop(struct worker *worker); /* tell clients why, then cut */
+void streams_cut(struct worker *worker);
 
 #endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Field by field: the configuration's names on one side, the library's on the other. */
+#include "apply.h"
+
+#include "notify.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static vgw_status add_model(vgw_registry *registry, const struct config_model *model, vgw_error *err)
+{
+	vgw_model_options options = VGW_MODEL_OPTIONS_INIT;
+	vgw_memory *memory = calloc(model->memory.count + 1, sizeof(*memory));
+	vgw_status status;
+
+	if (!memory)
+		return vgw_error_set(err, VGW_NOMEM, 0, "model '%s'", model->name);
+	for (size_t i = 0; i < model->memory.count; i++)
+		memory[i] = (vgw_memory){ model->memory.items[i].device, (uint64_t)model->memory.items[i].bytes };
+	options.name = model->name;
+	options.served_name = model->served_name;
+	options.aliases = model->aliases.items;
+	options.alias_count = model->aliases.count;
+	options.kind = model->backend_kind;
+	options.backend_json = model->backend_json;
+	options.defaults_json = model->request_defaults_json;
+	options.strip = model->request_strip.items;
+	options.strip_count = model->request_strip.count;
+	options.memory = memory;
+	options.memory_count = model->memory.count;
+	options.groups = model->groups.items;
+	options.group_count = model->groups.count;
+	options.devices = model->devices.items;
+	options.device_count = model->devices.count;
+	options.is_unlisted = model->is_unlisted;
+	options.is_pinned = model->is_pinned;
+	options.sleep_level = (uint32_t)model->sleep_level;
+	status = vgw_registry_add(registry, &options, err);
+	free(memory);
+	return status;
+}
+
+static vgw_status tell_place(const struct config_model *model, vgw_error *err)
+{
+	vgw_error found = *err;
+	char place[160];
+
+	*err = (vgw_error)VGW_ERROR_INIT;
+	return vgw_error_set(err, found.status, found.sys_errno, "%s: models.%s: %s",
+		config_place_print(&model->place, place, sizeof(place)), model->name, found.text);
+}
+
+vgw_status apply_registry(vgw_registry **out, const struct config *config, vgw_error *err)
+{
+	vgw_status status = vgw_registry_new(out, err);
+
+	for (size_t i = 0; status == VGW_OK && i < config->models.count; i++) {
+		status = add_model(*out, &config->models.items[i], err);
+		if (status != VGW_OK)
+			(void)tell_place(&config->models.items[i], err);
+	}
+	if (status == VGW_OK && config->default_model)
+		status = vgw_registry_set_default(*out, config->default_model, err);
+	if (status != VGW_OK) {
+		vgw_registry_unref(*out);
+		*out = NULL;
+	}
+	return status;
+}
+
+void apply_gateway_options(vgw_gateway_options *options, const struct config *config, vgw_logger logger)
+{
+	*options = (vgw_gateway_options)VGW_GATEWAY_OPTIONS_INIT;
+	options->logger = logger;
+	options->state_dir = config->state_dir;
+	options->connect_timeout_ms = config->timeouts.connect_ms;
+	options->first_byte_timeout_ms = config->timeouts.first_byte_ms;
+	options->idle_timeout_ms = config->timeouts.idle_ms;
+	options->total_timeout_ms = config->timeouts.total_ms;
+	options->max_body_bytes = (uint64_t)config->limits.body_bytes;
+}
+
+static int take_systemd(struct front_listen *listens, size_t room, size_t *count, char *why, size_t size)
+{
+	int first, fds = notify_take_sockets(&first);
+
+	if (fds <= 0) {
+		(void)snprintf(why, size, "listen is 'systemd', but the service manager passed no socket; "
+					  "enable the .socket unit, or give an address");
+		return -1;
+	}
+	for (int i = 0; i < fds && *count < room; i++)
+		listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_FD, .fd = first + i };
+	return 0;
+}
+
+int apply_listens(struct front_listen *listens, size_t room, size_t *count, const struct config *config, char *why,
+	size_t size)
+{
+	*count = 0;
+	for (size_t i = 0; i < config->listen.count; i++) {
+		const struct config_listen *at = &config->listen.items[i];
+
+		if (*count == room) {
+			(void)snprintf(why, size, "more than %zu listen addresses", room);
+			return -1;
+		}
+		if (at->kind == CONFIG_LISTEN_SYSTEMD) {
+			if (take_systemd(listens, room, count, why, size) != 0)
+				return -1;
+		} else if (at->kind == CONFIG_LISTEN_UNIX) {
+			listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_UNIX, .path = at->path };
+		} else {
+			listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_TCP, .host = at->host,
+				.port = at->port };
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a configuration to what the library and the front take. */
+#ifndef VGW_SERVER_APPLY_H
+#define VGW_SERVER_APPLY_H
+
+#include "config.h"
+#include "front/front.h"
+
+/* A registry with all models. The error's text begins with the place of the model in the file. */
+vgw_status apply_registry(vgw_registry **out, const struct config *config, vgw_error *err);
+
+void apply_gateway_options(vgw_gateway_options *options, const struct config *config, vgw_logger logger);
+
+/* `listens` has room for `room`; systemd's descriptors take a place each. -1 with a sentence. */
+int apply_listens(struct front_listen *listens, size_t room, size_t *count, const struct config *config, char *why,
+	size_t size);
+
+#endif

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request while MHD has it. MHD calls the handler several times for each; here that becomes steps:
+ *
+ *   1st call        begin: guard the head, find the route, refuse early or answer at once
+ *   with bytes      gather the body, within the request's and everybody's limit
+ *   last call       exchange_call(): call.c
+ *   after a resume  exchange_go_on(): take the connection over, or answer what ended meanwhile */
+#include "front/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* --- the end -------------------------------------------------------------------------------------------------- */
+
+void exchange_forget_body(struct exchange *x)
+{
+	atomic_fetch_sub(&x->worker->front->body_bytes, x->accounted);
+	x->accounted = 0;
+	free(x->body);
+	x->body = NULL;
+	x->body_len = 0;
+	x->body_capacity = 0;
+}
+
+static void write_log(const struct exchange *x)
+{
+	struct access_entry entry = {
+		.method = x->method,
+		.path = x->path,
+		.peer = x->peer,
+		.request_id = x->request_id,
+		.status = x->status,
+		.is_client_gone = x->is_client_gone,
+		.is_broken = x->is_broken,
+		.total_us = now_us() - x->begun_us,
+		.facts = x->facts,
+	};
+
+	access_log_write(x->worker->front->options.access_log, &entry);
+}
+
+void exchange_free(struct exchange *x)
+{
+	if (x->call)
+		vgw_call_cancel(x->call);
+	if (x->is_suspended)
+		x->worker->suspended_count--;
+	vgw_watch_remove(x->worker->loop, &x->client);
+	vgw_defer_cancel(x->worker->loop, &x->convert);
+	link_remove(&x->link);
+	exchange_forget_body(x);
+	if (x->worker->front->options.access_log)
+		write_log(x);
+	atomic_fetch_sub(&x->worker->front->requests, 1);
+	free(x->texts);
+	free(x->reply);
+	free(x->answer);
+	free(x);
+}
+
+void exchange_completed(void *user, struct MHD_Connection *connection, void **state,
+	enum MHD_RequestTerminationCode code)
+{
+	struct exchange *x = *state;
+
+	(void)user;
+	(void)connection;
+	if (!x)
+		return;
+	*state = NULL;
+	x->is_client_gone = code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
+	if (x->connection && !x->is_client_gone)
+		deadline_start(x->connection, DEADLINE_IDLE);
+	exchange_free(x);
+}
+
+/* --- the beginning -------------------------------------------------------------------------------------------- */
+
+static struct exchange *new_exchange(struct listener *listener, struct MHD_Connection *mhd)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct exchange *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return NULL;
+	link_init(&x->link);
+	x->worker = listener->worker;
+	x->mhd = mhd;
+	x->connection = info ? info->socket_context : NULL;
+	x->begun_us = now_us();
+	x->facts.prompt_tokens = -1;
+	x->facts.completion_tokens = -1;
+	x->facts.first_byte_us = -1;
+	x->facts.queue_us = -1;
+	if (x->connection) {
+		memcpy(x->peer, x->connection->peer, sizeof(x->peer));
+		deadline_stop(x->connection);
+	}
+	worker_make_id(x->worker, x->request_id);
+	atomic_fetch_add(&x->worker->front->requests, 1);
+	return x;
+}
+
+static bool has_body(const struct exchange *x)
+{
+	return x->head.is_chunked || x->head.content_length > 0;
+}
+
+/* No to a request. If its body is on the way, the client must be able to read the answer all the same: closing with
+ * unread bytes would reset the connection and destroy it. A client that waits for "100 Continue" sends none. */
+static enum MHD_Result refuse(struct exchange *x, void **state, vgw_fault fault, const char *why, const char *allow)
+{
+	if (has_body(x) && !x->head.expects_continue)
+		return stream_refuse(x, state, fault, why);
+	return reply_fault(x, fault, why, allow);
+}
+
+static enum MHD_Result answer_options(struct exchange *x, const char *allow)
+{
+	struct reply *reply = reply_new(204, NULL, x->request_id);
+
+	if (reply)
+		reply_add(reply, "Allow", allow);
+	return reply_queue(x, reply, NULL, 0, free);
+}
+
+/* Handlers are quick: they answer within the worker's turn. */
+static enum MHD_Result answer_route(struct exchange *x, const char *url)
+{
+	const struct front *front = x->worker->front;
+	size_t prefix = strlen(x->route->path);
+	char tail[512] = "";
+	struct route_view view = {
+		.gateway = front->options.gateway,
+		.tail = tail,
+		.accept = x->head.accept,
+		.is_draining = atomic_load(&front->stage) != FRONT_SERVING,
+		.uptime_ms = vgw_now_ms() - front->begun_ms,
+		.connections = atomic_load(&front->requests),
+	};
+	struct route_answer answer = { 0 };
+	struct reply *reply;
+
+	if (x->route->path[prefix - 1] == '/' &&
+		route_decode(url + prefix, strlen(url + prefix), tail, sizeof(tail), &view.tail_len) != 0)
+		return reply_fault(x, VGW_FAULT_NOT_FOUND, NULL, NULL);
+	x->route->answer(&view, &answer);
+	if (!answer.body)
+		return reply_fault(x, VGW_FAULT_OUT_OF_MEMORY, NULL, NULL);
+	reply = reply_new(answer.status, answer.type, x->request_id);
+	return reply_queue(x, reply, answer.body, strlen(answer.body), answer.free_fn);
+}
+
+/* What can be told from the head of an inference request, before any of its body is read. */
+static vgw_fault check_call(const struct exchange *x, const char **why)
+{
+	const struct front *front = x->worker->front;
+
+	if (x->worker->is_draining)
+		return VGW_FAULT_SHUTTING_DOWN;
+	if (!guard_is_json(&x->head))
+		return VGW_FAULT_UNSUPPORTED_MEDIA_TYPE;
+	if (x->head.content_length > front->options.body_bytes)
+		return VGW_FAULT_REQUEST_TOO_LARGE;
+	if (atomic_load(&front->body_bytes) + x->head.content_length > front->options.queue_bytes) {
+		*why = "too many request bodies are in memory";
+		return VGW_FAULT_SERVER_OVERLOADED;
+	}
+	return VGW_FAULT_NONE;
+}
+
+static enum MHD_Result begin(struct exchange *x, void **state, const char *url, const char *method,
+	const char *version)
+{
+	const char *why = NULL, *allow = "GET, HEAD, POST, OPTIONS";
+	vgw_fault fault = guard_check(&x->head, x->mhd, method, version, &why);
+	enum route_miss miss;
+
+	x->method = log_method(method);
+	x->is_head_request = strcmp(method, "HEAD") == 0;
+	log_path(x->path, sizeof(x->path), url);
+	if (fault != VGW_FAULT_NONE)
+		return refuse(x, state, fault, why, NULL);
+	if (strcmp(method, "OPTIONS") == 0 && strcmp(url, "*") == 0)
+		return answer_options(x, allow);
+	miss = routes_find(x->worker->front->options.routes, method, url, strlen(url), &x->route, &allow);
+	if (miss == ROUTE_UNKNOWN_PATH)
+		return refuse(x, state, VGW_FAULT_NOT_FOUND, NULL, NULL);
+	if (strcmp(method, "OPTIONS") == 0)
+		return answer_options(x, allow);
+	if (miss == ROUTE_WRONG_METHOD)
+		return refuse(x, state, VGW_FAULT_METHOD_NOT_ALLOWED, NULL, allow);
+	if (x->route->answer)
+		return answer_route(x, url);
+	fault = check_call(x, &why);
+	if (fault != VGW_FAULT_NONE)
+		return refuse(x, state, fault, why, NULL);
+	if (has_body(x) && x->connection)
+		deadline_start(x->connection, DEADLINE_BODY);
+	return MHD_YES;
+}
+
+/* --- the body ------------------------------------------------------------------------------------------------- */
+
+static vgw_fault make_room(struct exchange *x, size_t more)
+{
+	struct front *front = x->worker->front;
+	size_t need = x->body_len + more;
+	size_t want = x->head.has_length ? (size_t)x->head.content_length : need * 2;
+	char *bigger;
+
+	if (need > front->options.body_bytes)
+		return VGW_FAULT_REQUEST_TOO_LARGE;
+	if (need <= x->body_capacity)
+		return VGW_FAULT_NONE;
+	if (want < need)
+		want = need;
+	if (want > front->options.body_bytes)
+		want = front->options.body_bytes;
+	if (atomic_fetch_add(&front->body_bytes, want - x->accounted) + want - x->accounted >
+		front->options.queue_bytes) {
+		atomic_fetch_sub(&front->body_bytes, want - x->accounted);
+		return VGW_FAULT_SERVER_OVERLOADED;
+	}
+	x->accounted = want;
+	bigger = realloc(x->body, want);
+	if (!bigger)
+		return VGW_FAULT_OUT_OF_MEMORY;
+	x->body = bigger;
+	x->body_capacity = want;
+	return VGW_FAULT_NONE;
+}
+
+static enum MHD_Result gather(struct exchange *x, void **state, const char *upload, size_t *upload_size)
+{
+	vgw_fault fault = make_room(x, *upload_size);
+
+	if (fault != VGW_FAULT_NONE)
+		return stream_refuse(x, state, fault, NULL);
+	memcpy(x->body + x->body_len, upload, *upload_size);
+	x->body_len += *upload_size;
+	*upload_size = 0;
+	return MHD_YES;
+}
+
+enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, const char *url, const char *method,
+	const char *version, const char *upload, size_t *upload_size, void **state)
+{
+	struct exchange *x = *state;
+
+	if (!x) {
+		x = new_exchange(user, connection);
+		if (!x)
+			return MHD_NO;
+		*state = x;
+		return begin(x, state, url, method, version);
+	}
+	if (*upload_size)
+		return gather(x, state, upload, upload_size);
+	if (x->connection)
+		deadline_stop(x->connection);
+	if (x->call || x->has_ended)
+		return exchange_take_over_now(x, state);
+	return exchange_call(x, state);
+}

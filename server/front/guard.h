@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The first look at a request's head: refuse whatever two parsers might read differently, and pick out the headers
+ * that the gateway uses, in one pass. */
+#ifndef VGW_SERVER_FRONT_GUARD_H
+#define VGW_SERVER_FRONT_GUARD_H
+
+#include <vllmgw/status.h>
+
+#include <microhttpd.h>
+
+struct request_head {
+	uint64_t content_length; /* 0 without one */
+	bool has_length;
+	bool is_chunked;
+	bool expects_continue;
+	bool is_http10;
+	bool wants_close;
+	const char *content_type; /* borrowed of MHD, NULL: absent */
+	const char *accept;
+	const char *traceparent;
+	const char *tracestate;
+};
+
+/* VGW_FAULT_NONE, or what is wrong with a sentence in *why (NULL: the fault's own). After a fault the connection must
+ * be closed. */
+vgw_fault guard_check(struct request_head *head, struct MHD_Connection *connection, const char *method,
+	const char *version, const char **why);
+
+/* Is this the media type of a JSON body? */
+bool guard_is_json(const struct request_head *head);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Listening sockets. Each worker has one of its own for every TCP address (SO_REUSEPORT: the kernel spreads the
+ * connections); Unix sockets and those of a service manager are one, shared by duplicates of the descriptor. */
+#include "front/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 4096 };
+
+static int fail(char *why, size_t size, int fd, const char *address)
+{
+	(void)snprintf(why, size, "cannot listen on %s: %s%s", address, strerror(errno),
+		errno == EADDRINUSE ? "; another program has it, or choose another port" :
+		errno == EACCES     ? "; ports below 1024 need privileges" :
+				      "");
+	if (fd >= 0)
+		(void)close(fd);
+	return -1;
+}
+
+static void print_address(int fd, char *address, uint16_t *port)
+{
+	struct sockaddr_storage bound;
+	socklen_t len = sizeof(bound);
+	char host[64], service[8];
+
+	if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0 ||
+		getnameinfo((struct sockaddr *)&bound, len, host, sizeof(host), service, sizeof(service),
+			NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		return;
+	if (bound.ss_family == AF_INET)
+		*port = ntohs(((struct sockaddr_in *)&bound)->sin_port);
+	else if (bound.ss_family == AF_INET6)
+		*port = ntohs(((struct sockaddr_in6 *)&bound)->sin6_port);
+	(void)snprintf(address, ADDRESS_BYTES, bound.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, service);
+}
+
+static int open_tcp(const struct front_listen *listen_at, uint16_t *port, char *address, char *why, size_t size)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+	struct addrinfo *found = NULL;
+	char service[8];
+	int one = 1, fd, code;
+
+	(void)snprintf(service, sizeof(service), "%u", *port ? *port : listen_at->port);
+	(void)snprintf(address, ADDRESS_BYTES, "%.100s:%s", listen_at->host, service);
+	code = getaddrinfo(*listen_at->host ? listen_at->host : NULL, service, &hints, &found);
+	if (code != 0) {
+		(void)snprintf(why, size, "cannot listen on %s: %s", address, gai_strerror(code));
+		return -1;
+	}
+	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0 ||
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0 ||
+		bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+		freeaddrinfo(found);
+		return fail(why, size, fd, address);
+	}
+	freeaddrinfo(found);
+	print_address(fd, address, port);
+	return fd;
+}
+
+/* Another gateway that still listens keeps its socket; one that died leaves a file behind, which goes. */
+static bool is_stale(const struct sockaddr_un *name)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool is_refused;
+
+	if (fd < 0)
+		return false;
+	is_refused = connect(fd, (const struct sockaddr *)name, sizeof(*name)) != 0 && errno == ECONNREFUSED;
+	(void)close(fd);
+	return is_refused;
+}
+
+static int open_unix(const struct front_listen *listen_at, char *address, char *why, size_t size)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	int fd;
+
+	(void)snprintf(address, ADDRESS_BYTES, "unix:%s", listen_at->path);
+	if (strlen(listen_at->path) >= sizeof(name.sun_path)) {
+		errno = ENAMETOOLONG;
+		return fail(why, size, -1, address);
+	}
+	memcpy(name.sun_path, listen_at->path, strlen(listen_at->path) + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && is_stale(&name))
+		(void)unlink(listen_at->path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&name, sizeof(name)) != 0 ||
+		chmod(listen_at->path, S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP) != 0 || listen(fd, BACKLOG) != 0)
+		return fail(why, size, fd, address);
+	return fd;
+}
+
+static int take_given(const struct front_listen *listen_at, char *address, uint16_t *port, char *why, size_t size)
+{
+	int fd = fcntl(listen_at->fd, F_DUPFD_CLOEXEC, 3);
+	int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
+
+	(void)snprintf(address, ADDRESS_BYTES, "descriptor %d", listen_at->fd);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return fail(why, size, fd, address);
+	print_address(fd, address, port);
+	return fd;
+}
+
+int listen_open(const struct front_listen *listen_at, uint16_t *port, char *address, char *why, size_t size)
+{
+	switch (listen_at->kind) {
+	case FRONT_LISTEN_TCP:
+		return open_tcp(listen_at, port, address, why, size);
+	case FRONT_LISTEN_UNIX:
+		return open_unix(listen_at, address, why, size);
+	default:
+		return take_given(listen_at, address, port, why, size);
+	}
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Quirks of libmicrohttpd by version. Everything else of the front relies on documented behaviour of all of them. */
+#include "front/mhd_compat.h"
+
+#include "front/mhd_version.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+enum { CONNECTION_MEMORY_BYTES = 32 * 1024 };
+
+/* Paths are compared as they are sent: no %HH is decoded. */
+static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *text)
+{
+	(void)user;
+	(void)connection;
+	return strlen(text);
+}
+
+static void print_peer(struct connection *connection, const struct sockaddr *address)
+{
+	if (address && address->sa_family == AF_INET)
+		(void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr,
+			connection->peer, sizeof(connection->peer));
+	else if (address && address->sa_family == AF_INET6)
+		(void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr,
+			connection->peer, sizeof(connection->peer));
+	else
+		memcpy(connection->peer, "unix", sizeof("unix"));
+}
+
+static void open_connection(struct listener *listener, struct MHD_Connection *mhd, void **state)
+{
+	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct connection *connection = fd ? calloc(1, sizeof(*connection)) : NULL;
+	const union MHD_ConnectionInfo *peer;
+
+	*state = connection;
+	if (!connection)
+		return; /* served without deadlines of ours */
+	connection->worker = listener->worker;
+	connection->fd = fd->connect_fd;
+	link_init(&connection->link);
+	peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	print_peer(connection, peer ? peer->client_addr : NULL);
+	deadline_start(connection, DEADLINE_HEAD);
+}
+
+static void on_connection(void *user, struct MHD_Connection *mhd, void **state,
+	enum MHD_ConnectionNotificationCode code)
+{
+	struct connection *connection = *state;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		open_connection(user, mhd, state);
+		return;
+	}
+	if (connection) {
+		link_remove(&connection->link);
+		free(connection);
+	}
+	*state = NULL;
+}
+
+struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned connections)
+{
+	/* no MHD_USE_ERROR_LOG: its complaints are about clients, and taking a connection over looks like one */
+	unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME;
+	struct MHD_OptionItem options[] = {
+#if MHD_VERSION >= 0x01000000
+		{ MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL },
+#else
+		{ MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL },
+#endif
+		{ MHD_OPTION_END, 0, NULL },
+	};
+
+	return MHD_start_daemon(flags, 0, NULL, NULL, exchange_handle, listener,
+		MHD_OPTION_LISTEN_SOCKET, listen_fd,
+		MHD_OPTION_CONNECTION_LIMIT, connections,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+		MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, NULL,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
+		MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+		MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+}
+
+int mhd_get_epoll_fd(struct MHD_Daemon *daemon)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
+
+	return info ? info->epoll_fd : -1;
+}
+
+const char *mhd_get_version(void)
+{
+	return MHD_get_version();
+}
+
+const char *mhd_get_weakness(void)
+{
+	/* "1.0.1": the major number tells */
+	return strtol(MHD_get_version(), NULL, 10) >= 1
+		? NULL
+		: "this version of libmicrohttpd accepts bare LF line ends, folded header lines and NUL bytes; put a "
+		  "strict proxy in front where clients are hostile";
+}

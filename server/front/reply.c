@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Heads of answers, for MHD to send or for ourselves. */
+#include "front/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add(struct reply *reply, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	char *at = reply->text + reply->text_len;
+
+	if (reply->header_count == REPLY_HEADERS || name_len + value_len + 2 > sizeof(reply->text) - reply->text_len)
+		return; /* an optional header that does not fit is left out rather than cut */
+	memcpy(at, name, name_len);
+	at[name_len] = '\0';
+	memcpy(at + name_len + 1, value, value_len);
+	at[name_len + 1 + value_len] = '\0';
+	reply->headers[reply->header_count++] = (vgw_header){ at, name_len, at + name_len + 1, value_len };
+	reply->text_len += name_len + value_len + 2;
+}
+
+void reply_add(struct reply *reply, const char *name, const char *value)
+{
+	add(reply, name, strlen(name), value, strlen(value));
+}
+
+struct reply *reply_new(uint32_t status, const char *type, const char *request_id)
+{
+	struct reply *reply = malloc(sizeof(*reply));
+
+	if (!reply)
+		return NULL;
+	reply->status = status;
+	reply->is_stream = false;
+	reply->must_close = false;
+	reply->content_length = -1;
+	reply->header_count = 0;
+	reply->text_len = 0;
+	if (type)
+		reply_add(reply, "content-type", type);
+	reply_add(reply, "x-request-id", request_id);
+	return reply;
+}
+
+struct reply *reply_of_head(const vgw_answer_head *head)
+{
+	struct reply *reply = malloc(sizeof(*reply));
+
+	if (!reply)
+		return NULL;
+	reply->status = head->status;
+	reply->is_stream = head->is_stream != 0;
+	reply->must_close = false;
+	reply->content_length = head->content_length;
+	reply->header_count = 0;
+	reply->text_len = 0;
+	for (size_t i = 0; i < head->header_count; i++)
+		add(reply, head->headers[i].name, head->headers[i].name_len, head->headers[i].value,
+			head->headers[i].value_len);
+	return reply;
+}
+
+/* --- through MHD ---------------------------------------------------------------------------------------------- */
+
+static bool add_headers(struct MHD_Response *response, const struct reply *reply)
+{
+	bool is_ok = true;
+
+	for (size_t i = 0; i < reply->header_count; i++)
+		is_ok = is_ok && MHD_add_response_header(response, reply->headers[i].name,
+					 reply->headers[i].value) == MHD_YES;
+	if (reply->must_close)
+		is_ok = is_ok && MHD_add_response_header(response, "Connection", "close") == MHD_YES;
+	return is_ok;
+}
+
+enum MHD_Result reply_queue(struct exchange *x, struct reply *reply, char *body, size_t len,
+	void (*free_fn)(void *body))
+{
+	static char nothing[1];
+	struct MHD_Response *response = NULL;
+	enum MHD_Result result = MHD_NO;
+
+	if (reply && (body || !len))
+		response = body ? MHD_create_response_from_buffer_with_free_callback(len, body, free_fn)
+				: MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT);
+	if (!response && body)
+		free_fn(body);
+	if (response && x->worker->is_draining)
+		reply->must_close = true;
+	if (response && add_headers(response, reply)) {
+		x->status = reply->status;
+		result = MHD_queue_response(x->mhd, reply->status, response);
+	}
+	if (response)
+		MHD_destroy_response(response);
+	free(reply);
+	return result;
+}
+
+enum MHD_Result reply_fault(struct exchange *x, vgw_fault fault, const char *why, const char *allow)
+{
+	const vgw_fault_info *info = vgw_fault_get_info(fault);
+	struct reply *reply = reply_new(info->http, "application/json", x->request_id);
+	char *body = vgw_fault_dup_body(fault, why, NULL);
+
+	if (!reply || !body) {
+		free(reply);
+		vgw_free(body);
+		return MHD_NO;
+	}
+	if (allow)
+		reply_add(reply, "Allow", allow);
+	if (info->http == 401)
+		reply_add(reply, "WWW-Authenticate", "Bearer");
+	reply->must_close = fault == VGW_FAULT_BAD_REQUEST || fault == VGW_FAULT_EXPECTATION_FAILED ||
+			    fault == VGW_FAULT_UNSUPPORTED_CONTENT_ENCODING;
+	return reply_queue(x, reply, body, strlen(body), vgw_free);
+}
+
+/* --- by ourselves --------------------------------------------------------------------------------------------- */
+
+static const char *reason(uint32_t status)
+{
+	const char *text = MHD_get_reason_phrase_for(status);
+
+	return text ? text : "Unknown";
+}
+
+char *reply_print_head(const struct reply *reply, bool is_chunked, bool is_close, size_t *len)
+{
+	/* each header's name and value carry a NUL in `text`, which makes room for two of the four bytes around them */
+	size_t size = reply->text_len + 2 * reply->header_count + 256;
+	char *text = malloc(size);
+	size_t at;
+
+	if (!text)
+		return NULL;
+	at = (size_t)snprintf(text, 128, "HTTP/1.1 %u %.64s\r\n", reply->status, reason(reply->status));
+	for (size_t i = 0; i < reply->header_count; i++)
+		at += (size_t)snprintf(text + at, size - at, "%s: %s\r\n", reply->headers[i].name,
+			reply->headers[i].value);
+	if (is_chunked)
+		at += (size_t)snprintf(text + at, size - at, "transfer-encoding: chunked\r\n");
+	else if (reply->content_length >= 0)
+		at += (size_t)snprintf(text + at, size - at, "content-length: %lld\r\n",
+			(long long)reply->content_length);
+	at += (size_t)snprintf(text + at, size - at, "%s\r\n", is_close ? "connection: close\r\n" : "");
+	*len = at;
+	return text;
+}
+
+char *reply_print_fault(const struct exchange *x, vgw_fault fault, const char *why, size_t *len)
+{
+	struct reply *reply = reply_new(vgw_fault_get_info(fault)->http, "application/json", x->request_id);
+	char *body = vgw_fault_dup_body(fault, why, NULL);
+	size_t head_len = 0;
+	char *head = NULL, *text = NULL;
+
+	if (reply && body) {
+		reply->content_length = (int64_t)strlen(body);
+		head = reply_print_head(reply, false, true, &head_len);
+	}
+	if (head)
+		text = realloc(head, head_len + strlen(body));
+	if (text) {
+		memcpy(text + head_len, body, strlen(body));
+		*len = head_len + strlen(body);
+	} else {
+		free(head);
+	}
+	free(reply);
+	vgw_free(body);
+	return text;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vllmgw-server: read the command line and the configuration, then do what was asked. */
+#include "args.h"
+#include "config.h"
+#include "process_metrics.h"
+#include "serve.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void print_messages(const char *kind, const struct config_messages *messages)
+{
+	size_t count = config_messages_count(messages);
+
+	for (size_t i = 0; i < count; i++)
+		(void)fprintf(stderr, "%s: %s\n", kind, messages->lines[i].text);
+	if (messages->total > count)
+		(void)fprintf(stderr, "%s: and %zu more\n", kind, messages->total - count);
+}
+
+struct config *load_config(const struct args *args)
+{
+	struct config_source source = { 0 };
+	struct config_report *report = calloc(1, sizeof(*report));
+	struct config *config = NULL;
+	char path[4096];
+
+	if (!report) {
+		(void)fputs("error: out of memory\n", stderr);
+		return NULL;
+	}
+	if (!args->from_env) {
+		if (config_find(args->config, NULL, path, sizeof(path)) != 0) {
+			(void)fprintf(stderr, "error: %s\n", path);
+			free(report);
+			return NULL;
+		}
+		source.path = path;
+	}
+	(void)config_load(&config, &source, report);
+	print_messages("warning", &report->warnings);
+	print_messages("error", &report->errors);
+	free(report);
+	return config;
+}
+
+static int check(const struct config *config)
+{
+	vgw_error err = VGW_ERROR_INIT;
+
+	if (serve_check(config, &err) != VGW_OK) {
+		(void)fprintf(stderr, "error: %s\n", err.text);
+		return EXIT_CONFIG;
+	}
+	(void)printf("%s: ok, %zu model%s\n", config->path ? config->path : "environment", config->models.count,
+		config->models.count == 1 ? "" : "s");
+	return EXIT_SUCCESS;
+}
+
+static int run(const struct args *args)
+{
+	struct config *config = load_config(args);
+	int status;
+
+	if (!config)
+		return EXIT_CONFIG;
+	if (args->verb == ARGS_SERVE)
+		return serve(config, args); /* takes the configuration */
+	if (args->verb == ARGS_CHECK)
+		status = check(config);
+	else
+		status = config_print(config, stdout, true) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
+	config_free(config);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct args args;
+
+	json_object_seed(0); /* before any thread */
+	process_metrics_begin();
+	args = args_parse(argc, argv);
+	switch (args.verb) {
+	case ARGS_HELP:
+		args_print_help();
+		return EXIT_SUCCESS;
+	case ARGS_VERSION:
+		args_print_version();
+		return EXIT_SUCCESS;
+	case ARGS_JSON_SCHEMA:
+		return config_print_schema(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
+	case ARGS_REFERENCE:
+		return config_print_reference(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
+	case ARGS_WRONG:
+		(void)fprintf(stderr, "Try '%s --help'.\n", argv[0]);
+		return EXIT_USAGE;
+	default:
+		return run(&args);
+	}
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The service: everything is made in the order it is needed, and taken apart in the other.
+ *
+ *   config ─► log ─► gateway ─► registry ─► front ─► READY ─► signals ─► drain ─► stop
+ *
+ * The main thread only waits for signals. SIGHUP: a new registry is built from the file read again, and published if
+ * it is good; listeners and limits stay as they were started. */
+#include "serve.h"
+
+#include "apply.h"
+#include "notify.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum { LISTENS_MAX = 16, DRAIN_TICK_MS = 50, RESERVED_FDS = 128 };
+
+struct service {
+	struct config *config;
+	const struct args *args;
+	struct log_sink *sink;
+	struct access_log access;
+	vgw_logger logger;
+	vgw_gateway *gateway;
+	struct routes *routes;
+	struct front_listen listens[LISTENS_MAX];
+	size_t listen_count;
+	struct front *front;
+	int signals;
+};
+
+static void say(struct service *service, vgw_log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void say(struct service *service, vgw_log_level level, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	log_sink_log(service->sink, level, "server", NULL, text);
+}
+
+vgw_status serve_check(const struct config *config, vgw_error *err)
+{
+	vgw_gateway_options options;
+	vgw_registry *registry = NULL;
+	vgw_gateway *gateway = NULL;
+	vgw_status status;
+
+	apply_gateway_options(&options, config, (vgw_logger){ 0 });
+	status = vgw_gateway_new(&gateway, &options, err);
+	if (status == VGW_OK)
+		status = apply_registry(&registry, config, err);
+	vgw_registry_unref(registry);
+	vgw_gateway_free(gateway);
+	return status;
+}
+
+/* --- starting ------------------------------------------------------------------------------------------------- */
+
+static bool is_json_wanted(const struct config *config)
+{
+	if (config->log.format == CONFIG_LOG_FORMAT_AUTO)
+		return !isatty(STDERR_FILENO);
+	return config->log.format == CONFIG_LOG_FORMAT_JSON;
+}
+
+/* A stream takes two descriptors: the client's and the engine's. */
+static void raise_descriptors(struct service *service)
+{
+	struct rlimit limit;
+	uint64_t wanted = 2 * (uint64_t)service->config->limits.connections + RESERVED_FDS;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	if (limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+		(void)getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur < wanted)
+		say(service, VGW_LOG_WARN,
+			"limits.connections is %lld, but only %llu descriptors may be open: %llu would be needed "
+			"(LimitNOFILE= in a systemd unit, ulimit -n in a shell)",
+			(long long)service->config->limits.connections, (unsigned long long)limit.rlim_cur,
+			(unsigned long long)wanted);
+}
+
+static int open_signals(struct service *service)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+		return -1;
+	service->signals = signalfd(-1, &set, SFD_CLOEXEC);
+	return service->signals < 0 ? -1 : 0;
+}
+
+static uint32_t worker_count(const struct config *config)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (config->workers > 0)
+		return (uint32_t)config->workers;
+	return processors < 1 ? 1 : processors > 64 ? 64 : (uint32_t)processors;
+}
+
+static int open_front(struct service *service)
+{
+	const struct config *config = service->config;
+	struct front_options options = {
+		.gateway = service->gateway,
+		.routes = service->routes,
+		.access_log = config->log.access ? &service->access : NULL,
+		.logger = service->logger,
+		.listens = service->listens,
+		.workers = worker_count(config),
+		.connections = (uint32_t)config->limits.connections,
+		.body_bytes = (uint64_t)config->limits.body_bytes,
+		.queue_bytes = (uint64_t)config->limits.queue_bytes,
+		.header_timeout_ms = config->limits.header_timeout_ms,
+		.body_timeout_ms = config->limits.body_timeout_ms,
+		.write_timeout_ms = config->timeouts.idle_ms,
+	};
+	char why[256] = "";
+
+	if (apply_listens(service->listens, LISTENS_MAX, &service->listen_count, config, why, sizeof(why)) != 0) {
+		say(service, VGW_LOG_ERROR, "%s", why);
+		return -1;
+	}
+	options.listen_count = service->listen_count;
+	if (front_new(&service->front, &options, why, sizeof(why)) != 0) {
+		say(service, VGW_LOG_ERROR, "%s", why);
+		return -1;
+	}
+	for (size_t i = 0; i < service->listen_count; i++)
+		say(service, VGW_LOG_INFO, "listening on %s%s, %u worker%s",
+			service->listens[i].kind == FRONT_LISTEN_UNIX ? "" : "http://",
+			front_get_address(service->front, i), options.workers, options.workers == 1 ? "" : "s");
+	return 0;
+}
+
+static int publish(struct service *service, const struct config *config)
+{
+	vgw_error err = VGW_ERROR_INIT;
+	vgw_registry *registry = NULL;
+	vgw_status status = apply_registry(&registry, config, &err);
+
+	if (status == VGW_OK)
+		status = vgw_gateway_apply(service->gateway, registry, &err);
+	vgw_registry_unref(registry);
+	if (status != VGW_OK)
+		say(service, VGW_LOG_ERROR, "%s", err.text);
+	return status == VGW_OK ? 0 : -1;
+}
+
+static int start(struct service *service)
+{
+	const struct config *config = service->config;
+	vgw_gateway_options options;
+	vgw_error err = VGW_ERROR_INIT;
+
+	service->sink = log_sink_new(STDERR_FILENO, is_json_wanted(config), config->log.level);
+	service->routes = routes_new();
+	if (!service->sink || !service->routes ||
+		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) != 0) {
+		(void)fputs("error: out of memory\n", stderr);
+		return -1;
+	}
+	service->access.sink = service->sink;
+	service->logger = log_sink_get_logger(service->sink);
+	if (open_signals(service) != 0) {
+		say(service, VGW_LOG_ERROR, "signals cannot be set up: %s", strerror(errno));
+		return -1;
+	}
+	raise_descriptors(service);
+	apply_gateway_options(&options, config, service->logger);
+	if (vgw_gateway_new(&service->gateway, &options, &err) != VGW_OK) {
+		say(service, VGW_LOG_ERROR, "%s", err.text);
+		return -1;
+	}
+	return publish(service, config) == 0 && open_front(service) == 0 ? 0 : -1;
+}
+
+/* --- running -------------------------------------------------------------------------------------------------- */
+
+static void reload(struct service *service)
+{
+	struct config *config;
+
+	notify_reloading();
+	config = load_config(service->args);
+	if (config && publish(service, config) == 0 &&
+		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) == 0) {
+		log_sink_set_level(service->sink, config->log.level);
+		say(service, VGW_LOG_INFO, "configuration read again: %zu model%s; listeners and limits stay until a restart",
+			config->models.count, config->models.count == 1 ? "" : "s");
+		/* The front still holds texts of the first one: that lives as long as the service. */
+	} else {
+		say(service, VGW_LOG_ERROR, "the configuration was not read again: the old one stays");
+	}
+	config_free(config);
+	notify_ready("Serving");
+}
+
+/* SIGTERM, SIGINT or a broken descriptor end it. */
+static void wait_for_stop(struct service *service)
+{
+	int64_t watchdog_ms = notify_get_watchdog_ms();
+	struct pollfd poller = { .fd = service->signals, .events = POLLIN };
+
+	for (;;) {
+		int count = poll(&poller, 1, watchdog_ms > 0 ? (int)watchdog_ms : -1);
+		struct signalfd_siginfo info;
+
+		if (watchdog_ms > 0)
+			notify_alive();
+		if (count <= 0)
+			continue;
+		if (read(service->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+			continue;
+		if (info.ssi_signo != SIGHUP)
+			return;
+		reload(service);
+	}
+}
+
+/* Requests under way have drain_ms; a second signal ends the patience. */
+static void drain(struct service *service)
+{
+	int64_t until_ms = vgw_now_ms() + service->config->timeouts.drain_ms;
+	struct pollfd poller = { .fd = service->signals, .events = POLLIN };
+	uint64_t left;
+
+	notify_stopping();
+	front_drain(service->front);
+	left = front_count_requests(service->front);
+	say(service, VGW_LOG_INFO, "stopping: %llu request%s under way", (unsigned long long)left, left == 1 ? "" : "s");
+	while (front_count_requests(service->front) > 0 && vgw_now_ms() < until_ms) {
+		if (poll(&poller, 1, DRAIN_TICK_MS) > 0)
+			break;
+	}
+	left = front_count_requests(service->front);
+	if (left)
+		say(service, VGW_LOG_WARN, "%llu request%s had to be cut off", (unsigned long long)left,
+			left == 1 ? "" : "s");
+}
+
+int serve(struct config *config, const struct args *args)
+{
+	struct service service = { .config = config, .args = args, .signals = -1 };
+	int status = EXIT_FAILED;
+
+	if (start(&service) == 0) {
+		notify_ready("Serving");
+		wait_for_stop(&service);
+		drain(&service);
+		status = EXIT_SUCCESS;
+	}
+	front_free(service.front);
+	vgw_gateway_free(service.gateway);
+	routes_free(service.routes);
+	if (status == EXIT_SUCCESS)
+		say(&service, VGW_LOG_INFO, "stopped");
+	log_sink_free(service.sink);
+	if (service.signals >= 0)
+		(void)close(service.signals);
+	config_free(service.config);
+	return status;
+}
