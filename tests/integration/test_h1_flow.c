@@ -59,6 +59,7 @@ static void an_answer_before_the_body_is_sent_ends_the_call(void **state)
 	h1_world_finish_first(world);
 	assert_int_equal(world->call.result.outcome, VGW__OUTCOME_COMPLETE);
 	assert_int_equal(world->call.status, 413);
+	assert_int_equal(world->call.sent_count, 0);
 	assert_string_equal(world->call.body, "long");
 	assert_false(world->call.result.is_sent);
 	h1_world_join(world);
@@ -98,6 +99,7 @@ static void a_body_in_many_segments_goes_and_comes_back_unchanged(void **state)
 	h1_world_serve(world, echo, NULL);
 	h1_world_finish_first(world);
 	assert_int_equal(world->call.result.outcome, VGW__OUTCOME_COMPLETE);
+	assert_int_equal(world->call.sent_count, 1);
 	assert_int_equal(world->call.body_len, LARGE);
 	assert_memory_equal(world->call.body, text, LARGE);
 	h1_world_join(world);

@@ -9,6 +9,14 @@
 
 enum { DEADLINE_MS = 20000 };
 
+static void on_sent(void *user)
+{
+	struct upcall *call = user;
+
+	call->sent_count++;
+	assert_int_equal(call->end_count, 0);
+}
+
 static void on_head(void *user, const struct vgw__response_head *head)
 {
 	struct upcall *call = user;
@@ -54,7 +62,7 @@ static void on_end(void *user, const struct vgw__upstream_result *result)
 		call->end_hook(call);
 }
 
-const struct vgw__upstream_events upcall_events = { on_head, on_data, on_end };
+const struct vgw__upstream_events upcall_events = { on_sent, on_head, on_data, on_end };
 
 void upcall_start(struct upcall *call, struct vgw__transport *transport,
 	const struct vgw__upstream_request *request)

@@ -11,6 +11,7 @@ struct upcall {
 	/* what came */
 	uint32_t status;
 	int64_t content_length;
+	int sent_count;
 	int head_count;
 	char header[2048];      /* "name=value;name=value;" */
 	char *body;
