@@ -241,6 +241,17 @@ vgw_status vgw__endpoint_new(struct vgw__endpoint **out, const char *url, vgw_er
 	return VGW_OK;
 }
 
+vgw_status vgw__endpoint_set_ca(struct vgw__endpoint *endpoint, const char *ca_file, vgw_error *err)
+{
+	char *copy = vgw__strdup(ca_file);
+
+	if (!copy)
+		return out_of_memory(err);
+	vgw__free(endpoint->ca_file);
+	endpoint->ca_file = copy;
+	return VGW_OK;
+}
+
 struct vgw__endpoint *vgw__endpoint_ref(struct vgw__endpoint *endpoint)
 {
 	atomic_fetch_add_explicit(&endpoint->refs, 1, memory_order_relaxed);
@@ -256,5 +267,6 @@ void vgw__endpoint_unref(struct vgw__endpoint *endpoint)
 	vgw__free(endpoint->host);
 	vgw__free(endpoint->base_path);
 	vgw__free(endpoint->unix_path);
+	vgw__free(endpoint->ca_file);
 	vgw__free(endpoint);
 }

@@ -25,6 +25,7 @@ struct vgw__endpoint {
 	char *host;
 	char *base_path;  /* "" or "/prefix": put before every upstream path */
 	char *unix_path;  /* NULL, or the socket of unix:/path */
+	char *ca_file;    /* https: certificates to trust instead of the system's, or NULL */
 	uint16_t port;
 	bool is_tls;
 	uint32_t address_count; /* 0: the name could not be resolved; calls fail with CONNECT */
@@ -34,6 +35,8 @@ struct vgw__endpoint {
 /* Parse and resolve "http://host[:port][/prefix]", "https://..." or "unix:/path". INVALID names what is wrong with
  * the URL. A name that does not resolve is no error: the endpoint has no addresses then. Blocks on DNS. */
 vgw_status vgw__endpoint_new(struct vgw__endpoint **out, const char *url, vgw_error *err);
+/* Trust the certificates in this PEM file for https. Before the endpoint is shared. */
+vgw_status vgw__endpoint_set_ca(struct vgw__endpoint *endpoint, const char *ca_file, vgw_error *err);
 struct vgw__endpoint *vgw__endpoint_ref(struct vgw__endpoint *endpoint);
 void vgw__endpoint_unref(struct vgw__endpoint *endpoint); /* NULL is allowed */
 

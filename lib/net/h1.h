@@ -102,8 +102,9 @@ bool vgw__h1_postpone(struct vgw__h1_conn *conn, const struct vgw__upstream_requ
 bool vgw__h1_send_now(struct vgw__h1_conn *conn, const struct vgw__upstream_request *request);
 
 /* Send on what was postponed. */
-void vgw__h1_tell_sent(struct vgw__h1_conn *conn);
 void vgw__h1_send_more(struct vgw__h1_conn *conn);
+
+void vgw__h1_tell_sent(struct vgw__h1_conn *conn);
 
 /* --- h1_receive.c --- */
 

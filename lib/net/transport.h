@@ -120,7 +120,7 @@ static inline void vgw__upstream_cancel(struct vgw__upstream_call *call)
 /* Plain HTTP/1.1, written by hand. `idle_ms`: how long an unused connection is kept (below the engine's 5 s). */
 vgw_status vgw__h1_new(struct vgw__transport **out, vgw_loop *loop, int64_t idle_ms, vgw_error *err);
 
-/* libcurl: https endpoints. */
+/* libcurl, for https endpoints (endpoint->ca_file); speaks plain http as well. */
 vgw_status vgw__curl_new(struct vgw__transport **out, vgw_loop *loop, vgw_error *err);
 
 #endif
