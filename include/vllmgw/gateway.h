@@ -226,8 +226,8 @@ VGW_API bool vgw_call_is_stream(const vgw_call *call);
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API bool vgw_call_is_waiting(const vgw_call *call);
 
-/** An error body in OpenAI's shape, NUL-terminated JSON; `message` NULL: the fault's own sentence; `param` may be
- *  NULL. Invalid UTF-8 in them is replaced.
+/** An error body in OpenAI's shape, NUL-terminated JSON; `message` NULL: the fault's own sentence; `param` NULL:
+ *  the field that the fault is usually about. Invalid UTF-8 in them is replaced.
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never.  Errors: none.
  *  Since: 0.1 */
 VGW_API char *vgw_fault_dup_body(vgw_fault fault, const char *message, const char *param);

@@ -26,14 +26,32 @@ static json_t *text(const char *bytes)
 	return json;
 }
 
+/* The field of the request that the fault is about, where it is always the same one. */
+static const char *usual_param(vgw_fault fault)
+{
+	switch (fault) {
+	case VGW_FAULT_MISSING_MODEL:
+	case VGW_FAULT_INVALID_MODEL:
+	case VGW_FAULT_MODEL_NOT_FOUND:
+	case VGW_FAULT_MODEL_NOT_ALLOWED:
+		return "model";
+	case VGW_FAULT_INVALID_STREAM:
+		return "stream";
+	default:
+		return NULL;
+	}
+}
+
 char *vgw_fault_dup_body(vgw_fault fault, const char *message, const char *param)
 {
 	const vgw_fault_info *info = vgw_fault_get_info(fault);
 	json_t *message_json = text(message && *message ? message : info->text);
-	json_t *param_json = param ? text(param) : json_null();
+	json_t *param_json;
 	json_t *json = NULL;
 	char *dumped = NULL, *body = NULL;
 
+	param = param ? param : usual_param(fault);
+	param_json = param ? text(param) : json_null();
 	if (message_json && param_json)
 		json = json_pack("{s:{s:O,s:s,s:O,s:s}}", "error", "message", message_json, "type", info->type, "param",
 			param_json, "code", info->code);

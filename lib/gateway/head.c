@@ -149,7 +149,7 @@ static char *put_ms(char *at, int64_t ns)
 	int64_t us = ns > 0 ? ns / 1000 : 0;
 	size_t count = 0;
 
-	for (; us || count < 4; us /= 10) {
+	for (; us || count < 5; us /= 10) {
 		digits[count++] = (char)('0' + us % 10);
 		if (count == 3)
 			digits[count++] = '.';

@@ -179,24 +179,22 @@ static vgw_fault check_call(const struct exchange *x, const char **why)
 	return VGW_FAULT_NONE;
 }
 
-static enum MHD_Result begin(struct exchange *x, void **state, const char *url, const char *method,
-	const char *version)
+/* Where it leads. A request without a body comes here in MHD's last call: an answer in the first one would make MHD
+ * close the connection afterwards. */
+static enum MHD_Result route(struct exchange *x, void **state, const char *url, const char *method)
 {
 	const char *why = NULL, *allow = "GET, HEAD, POST, OPTIONS";
-	vgw_fault fault = guard_check(&x->head, x->mhd, method, version, &why);
+	bool is_options = strcmp(method, "OPTIONS") == 0;
 	enum route_miss miss;
+	vgw_fault fault;
 
-	x->method = log_method(method);
-	x->is_head_request = strcmp(method, "HEAD") == 0;
-	log_path(x->path, sizeof(x->path), url);
-	if (fault != VGW_FAULT_NONE)
-		return refuse(x, state, fault, why, NULL);
-	if (strcmp(method, "OPTIONS") == 0 && strcmp(url, "*") == 0)
+	x->is_routed = true;
+	if (is_options && strcmp(url, "*") == 0)
 		return answer_options(x, allow);
 	miss = routes_find(x->worker->front->options.routes, method, url, strlen(url), &x->route, &allow);
 	if (miss == ROUTE_UNKNOWN_PATH)
 		return refuse(x, state, VGW_FAULT_NOT_FOUND, NULL, NULL);
-	if (strcmp(method, "OPTIONS") == 0)
+	if (is_options)
 		return answer_options(x, allow);
 	if (miss == ROUTE_WRONG_METHOD)
 		return refuse(x, state, VGW_FAULT_METHOD_NOT_ALLOWED, NULL, allow);
@@ -205,9 +203,24 @@ static enum MHD_Result begin(struct exchange *x, void **state, const char *url, 
 	fault = check_call(x, &why);
 	if (fault != VGW_FAULT_NONE)
 		return refuse(x, state, fault, why, NULL);
-	if (has_body(x) && x->connection)
+	if (!has_body(x))
+		return exchange_call(x, state);
+	if (x->connection)
 		deadline_start(x->connection, DEADLINE_BODY);
 	return MHD_YES;
+}
+
+static enum MHD_Result begin(struct exchange *x, void **state, const char *url, const char *method,
+	const char *version)
+{
+	const char *why = NULL;
+	vgw_fault fault = guard_check(&x->head, x->mhd, method, version, &why);
+
+	x->method = log_method(method);
+	log_path(x->path, sizeof(x->path), url);
+	if (fault != VGW_FAULT_NONE)
+		return refuse(x, state, fault, why, NULL);
+	return has_body(x) ? route(x, state, url, method) : MHD_YES;
 }
 
 /* --- the body ------------------------------------------------------------------------------------------------- */
@@ -269,6 +282,8 @@ enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, c
 		return gather(x, state, upload, upload_size);
 	if (x->connection)
 		deadline_stop(x->connection);
+	if (!x->is_routed)
+		return route(x, state, url, method);
 	if (x->call || x->has_ended)
 		return exchange_take_over_now(x, state);
 	return exchange_call(x, state);

@@ -112,7 +112,7 @@ struct exchange {
 	struct MHD_Connection *mhd;    /* NULL once taken over */
 	const struct route *route;
 	struct request_head head;
-	bool is_head_request;
+	bool is_routed;
 	bool is_suspended;
 	bool wants_takeover; /* resumed so that the handler can take the connection over */
 	bool has_ended;      /* on_end came */

@@ -105,6 +105,7 @@ enum MHD_Result reply_fault(struct exchange *x, vgw_fault fault, const char *why
 	struct reply *reply = reply_new(info->http, "application/json", x->request_id);
 	char *body = vgw_fault_dup_body(fault, why, NULL);
 
+	x->facts.fault = info->code;
 	if (!reply || !body) {
 		free(reply);
 		vgw_free(body);

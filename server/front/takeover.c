@@ -377,6 +377,7 @@ enum MHD_Result stream_refuse(struct exchange *x, void **state, vgw_fault fault,
 	if (fd >= 0) {
 		*state = NULL;
 		x->status = vgw_fault_get_info(fault)->http;
+		x->facts.fault = vgw_fault_get_info(fault)->code;
 		/* It is short and the first thing on this connection since the request: it fits the socket. */
 		(void)send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 		linger_take(x->worker, fd, LINGER_BODY_BYTES);
