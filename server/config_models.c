@@ -206,6 +206,20 @@ static const char *check_name(const char *name)
 	return NULL;
 }
 
+/* A default of the program's; it goes into the tree, so that it is shown. */
+static void take_name(struct config_decoder *decoder, struct node *map, struct config_model *model)
+{
+	static const struct config_place place = { CONFIG_FROM_DEFAULT, NULL, 0, 0 };
+	struct node *node = node_new(decoder->arena, NODE_SCALAR, &place);
+
+	model->served_name = model->name;
+	if (!node)
+		return;
+	node->is_literal = true;
+	node->text = model->name;
+	(void)node_put_path(decoder->arena, map, "served_name", node);
+}
+
 static void decode_model(struct config_decoder *decoder, struct node *node, const char *path,
 	struct config_model *model)
 {
@@ -222,7 +236,7 @@ static void decode_model(struct config_decoder *decoder, struct node *node, cons
 		return;
 	config_decode_keys(decoder, &config_model_keys, node, path, 0, model);
 	if (!model->served_name)
-		model->served_name = model->name;
+		take_name(decoder, node, model);
 	kind = node_get_path(node, "backend.kind");
 	backend = kind ? config_backend_find(kind->text) : NULL;
 	model->backend_kind = backend ? backend->kind : "";

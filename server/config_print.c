@@ -30,10 +30,10 @@ static bool is_plain_char(char c)
 /* Would it be read back as the same text, also inside [ ] and { }? A colon only between other characters. */
 static bool is_plain(const char *text)
 {
-	if (!*text || strchr("-+%", *text))
-		return text[0] == '-' && text[1] && strspn(text + 1, "0123456789.") == strlen(text + 1);
+	if (!*text || *text == '%' || strcmp(text, "-") == 0)
+		return false;
 	for (const char *at = text; *at; at++) {
-		if (*at == ':' && at != text && at[1] && !strchr(":", at[1]))
+		if (*at == ':' && at != text && at[1] && at[1] != ':')
 			continue;
 		if (!is_plain_char(*at))
 			return false;
@@ -41,10 +41,35 @@ static bool is_plain(const char *text)
 	return true;
 }
 
+/* Characters that YAML folds or refuses when they stand for themselves: C1 controls, line separators, byte order
+ * marks, non-characters. Returns how many bytes it takes; 0: none of these. */
+static size_t print_special(FILE *out, const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+	unsigned code = 0;
+
+	if (at[0] == 0xc2 && at[1] < 0xa0)
+		code = at[1];
+	else if (at[0] >= 0xe0 && at[0] < 0xf0 && at[1] && at[2])
+		code = (at[0] & 0xfu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+	if (code >= 0xa0 && code != 0x2028 && code != 0x2029 && code != 0xfeff && code < 0xfffe)
+		return 0;
+	if (!code)
+		return 0;
+	(void)fprintf(out, "\\u%04x", code);
+	return code < 0x800 ? 2 : 3;
+}
+
 static void print_quoted(FILE *out, const char *text, bool doubles_dollars)
 {
 	(void)fputc('"', out);
 	for (; *text; text++) {
+		size_t len = print_special(out, text);
+
+		if (len) {
+			text += len - 1;
+			continue;
+		}
 		if (*text == '"' || *text == '\\')
 			(void)fprintf(out, "\\%c", *text);
 		else if ((unsigned char)*text < 0x20 || *text == 0x7f)
@@ -93,6 +118,14 @@ static void print_scalar(const struct printer *printer, const struct config_key 
 		(void)fputs(text, printer->out);
 }
 
+static void print_name(FILE *out, const char *name)
+{
+	if (is_plain(name) && !looks_like_null(name))
+		(void)fputs(name, out);
+	else
+		print_quoted(out, name, false);
+}
+
 static void print_flow(const struct printer *printer, const struct config_key *key, const struct node *node)
 {
 	if (node->kind == NODE_SCALAR) {
@@ -104,7 +137,7 @@ static void print_flow(const struct printer *printer, const struct config_key *k
 		if (child != node->first)
 			(void)fputs(", ", printer->out);
 		if (node->kind == NODE_MAP) {
-			print_quoted(printer->out, child->key, false);
+			print_name(printer->out, child->key);
 			(void)fputs(": ", printer->out);
 		}
 		print_flow(printer, key, child);
@@ -155,15 +188,6 @@ static int print_sections(const struct printer *printer, const char *path, const
 	return depth;
 }
 
-static void print_name(const struct printer *printer, const char *name)
-{
-	if (is_plain(name) && !looks_like_null(name))
-		(void)fputs(name, printer->out);
-	else
-		print_quoted(printer->out, name, false);
-	(void)fputc(':', printer->out);
-}
-
 static void print_object(const struct printer *printer, const struct config_keys *keys, const struct node *map,
 	int depth);
 
@@ -171,8 +195,8 @@ static void print_models(const struct printer *printer, const struct node *model
 {
 	for (const struct node *model = models->first; model; model = model->next) {
 		print_indent(printer, depth);
-		print_name(printer, model->key);
-		(void)fputc('\n', printer->out);
+		print_name(printer->out, model->key);
+		(void)fputs(":\n", printer->out);
 		print_object(printer, &config_model_keys, model, depth + 1);
 	}
 }

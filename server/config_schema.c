@@ -52,7 +52,7 @@ static json_t *make_type(const struct config_key *key)
 	case CONFIG_MODELS:
 		return json_pack("{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/model");
 	default:
-		return json_pack("{s:s}", "type", "string");
+		return json_pack("{s:s}", "$ref", "#/$defs/text");
 	}
 }
 
@@ -76,19 +76,28 @@ static json_t *make_default(const struct config_key *key)
 	return value ? value : json_string(key->text);
 }
 
+/* The schema allows `choice` too. */
+static json_t *add_choice(json_t *schema, json_t *choice, bool *has_failed)
+{
+	json_t *choices = json_object_get(schema, "anyOf");
+
+	if (!choices)
+		return json_pack("{s:[o,o]}", "anyOf", schema, choice);
+	if (json_array_append_new(choices, choice) != 0)
+		*has_failed = true;
+	return schema;
+}
+
 static json_t *make_key(const struct config_key *key, const char *constant, bool *has_failed)
 {
 	json_t *schema = key->type == CONFIG_WORD ? make_words(key, has_failed) : make_type(key);
-	json_t *choice = NULL;
 
 	if (key->type == CONFIG_NUMBER && key->words)
-		choice = make_words(key, has_failed);
-	else if (key->flags & CONFIG_NULLABLE)
-		choice = json_pack("{s:s}", "type", "null");
-	else if (key->type == CONFIG_WORD)
-		choice = json_pack("{s:s}", "$ref", "#/$defs/variable");
-	if (choice)
-		schema = json_pack("{s:[o,o]}", "anyOf", schema, choice);
+		schema = add_choice(schema, make_words(key, has_failed), has_failed);
+	if (key->flags & CONFIG_NULLABLE)
+		schema = add_choice(schema, json_pack("{s:s}", "type", "null"), has_failed);
+	if (key->type == CONFIG_WORD)
+		schema = add_choice(schema, json_pack("{s:s}", "$ref", "#/$defs/variable"), has_failed);
 	if (constant) {
 		json_decref(schema);
 		schema = json_pack("{s:s}", "const", constant);

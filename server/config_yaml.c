@@ -3,15 +3,19 @@
  * bounds below hold for everything that is built, and an alias cannot multiply a document. */
 #include "config_yaml.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
+
+#include "config_mask.h"
 
 struct reader {
 	struct config_arena *arena;
 	struct config_report *report;
 	const char *name;
-	const char *text;
+	const char *text; /* as libyaml sees it */
 	size_t len;
+	bool is_masked; /* references in it are masked (config_mask.h) */
 	struct node *root;
 	struct node *open[YAML_MAX_DEPTH]; /* containers we are inside of, outermost first */
 	struct node *key[YAML_MAX_DEPTH];  /* per container: the key whose value comes next; a scalar, or NULL */
@@ -147,17 +151,21 @@ static void on_scalar(struct reader *reader, const yaml_event_t *event)
 	const char *text = (const char *)event->data.scalar.value;
 	size_t len = event->data.scalar.length;
 	struct node *node;
+	char *copy;
 
 	refuse_anchor_and_tag(reader, &event->start_mark, event->data.scalar.anchor, event->data.scalar.tag);
 	node = make(reader, NODE_SCALAR, &event->start_mark);
 	if (!node)
 		return;
 	node->is_quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-	node->text = config_arena_strndup(reader->arena, text, len);
-	if (!node->text) {
+	copy = config_arena_strndup(reader->arena, text, len);
+	if (!copy) {
 		reader->is_stopped = true;
 		return;
 	}
+	node->text = copy;
+	if (reader->is_masked)
+		config_unmask(copy);
 	if (memchr(text, '\0', len))
 		stop(reader, &node->place, "text with a NUL character; remove the \\0");
 	else if (!wants_key(reader))
@@ -272,7 +280,8 @@ static void read_events(struct reader *reader, yaml_parser_t *parser)
 struct node *yaml_parse(struct config_arena *arena, const char *name, const char *text, size_t len,
 	struct config_report *report)
 {
-	struct reader reader = { .arena = arena, .report = report, .name = name, .text = text, .len = len };
+	struct reader reader = { .arena = arena, .report = report, .name = name };
+	struct config_mask mask;
 	struct config_place top = { CONFIG_FROM_FILE, name, 1, 1 };
 	yaml_parser_t parser;
 
@@ -280,12 +289,17 @@ struct node *yaml_parse(struct config_arena *arena, const char *name, const char
 		config_report_error(report, &top, NULL, "larger than 1 MiB; a configuration is smaller");
 		return NULL;
 	}
-	if (!yaml_parser_initialize(&parser)) {
+	if (!config_mask(&mask, text, len) || !yaml_parser_initialize(&parser)) {
+		free(mask.text);
 		arena->is_exhausted = true;
 		return NULL;
 	}
+	reader.text = mask.text ? mask.text : text;
+	reader.len = mask.text ? mask.len : len;
+	reader.is_masked = mask.text != NULL;
 	read_events(&reader, &parser);
 	yaml_parser_delete(&parser);
+	free(mask.text);
 	if (reader.is_stopped)
 		return NULL;
 	if (!reader.root)
