@@ -65,10 +65,13 @@ void config_suggest_offer(struct config_suggest *suggest, const char *candidate)
 	size_t limit = (wanted_len > len ? wanted_len : len) / 3;
 	size_t distance;
 
+	limit = limit ? limit : 1;
 	if (wanted_len > LONGEST || len > LONGEST || wanted_len == 0)
 		return;
 	distance = get_distance(suggest->wanted, wanted_len, candidate, len);
-	if (distance > (limit ? limit : 1) || distance >= wanted_len)
+	if (wanted_len >= 3 && strncmp(candidate, suggest->wanted, wanted_len) == 0 && distance > limit)
+		distance = limit; /* a beginning is as good as a slip of the finger */
+	if (distance > limit || distance >= wanted_len)
 		return;
 	if (suggest->best && suggest->distance <= distance)
 		return;
