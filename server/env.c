@@ -301,21 +301,22 @@ static bool is_known(const struct env *env, const char *name)
 	return false;
 }
 
+/* Compared without the prefix, which all have in common. */
 static void warn(const char *name, struct config_report *report)
 {
 	struct config_place place = { CONFIG_FROM_VARIABLE, name, 0, 0 };
 	char hint[NAME_BYTES + 32];
-	char best[NAME_BYTES] = "";
+	char best[NAME_BYTES];
 	char known[NAME_BYTES];
 	struct config_suggest suggest;
 
-	config_suggest_init(&suggest, name);
+	config_suggest_init(&suggest, name + strlen(PREFIX));
 	for (size_t i = 0; i < config_server_keys.count; i++) {
 		if (!can_override(&config_server_keys.items[i]))
 			continue;
 		print_name(&config_server_keys.items[i], known, sizeof(known));
-		config_suggest_offer(&suggest, known);
-		if (suggest.best == known) {
+		config_suggest_offer(&suggest, known + strlen(PREFIX));
+		if (suggest.best == known + strlen(PREFIX)) {
 			memcpy(best, known, sizeof(best));
 			suggest.best = best;
 		}
