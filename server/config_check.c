@@ -261,7 +261,7 @@ static void check_references(struct config_decoder *decoder, const struct config
 
 		path = config_join(decoder, path, "fallback.model");
 		check_reference(decoder, config, models, fallback, path);
-		if (fallback && fallback->kind == NODE_SCALAR && strcmp(fallback->text, model->key) == 0)
+		if (fallback && !node_is_null(fallback) && strcmp(fallback->text, model->key) == 0)
 			config_report_error(decoder->report, &fallback->place, path, "a model cannot fall back to itself");
 	}
 }

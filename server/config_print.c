@@ -105,10 +105,11 @@ static void print_scalar(const struct printer *printer, const struct config_key 
 	bool is_source = (key->flags & CONFIG_PLACEHOLDERS) && !node->is_literal;
 	const char *text = is_source && node->source ? node->source : node->text;
 	bool is_hidden = key->flags & CONFIG_SECRET;
+	bool can_be_null = !node->source || (key->flags & CONFIG_NULLABLE) || key->type == CONFIG_OBJECT;
 
 	if (key->type == CONFIG_VARIABLES && has_secret_name(node))
 		is_hidden = true;
-	if (node_is_null(node) && !(is_source && node->source))
+	if (node_is_null(node) && can_be_null)
 		(void)fputs("null", printer->out);
 	else if (is_hidden && *text)
 		(void)fputs("\"***\"", printer->out);

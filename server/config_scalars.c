@@ -78,7 +78,7 @@ bool config_decode_text(struct config_decoder *decoder, const struct config_key 
 		return false;
 	if ((key->flags & CONFIG_NULLABLE) && (node_is_null(node) || !node->text[0]))
 		return true;
-	if (node_is_null(node))
+	if (node_is_null(node) && !node->source) /* an empty variable is an empty text */
 		return config_refuse(decoder, key, node, path, "");
 	out->text = node->text;
 	return key->flags & CONFIG_SECRET ? keep_secret(decoder, key, node, path) : true;
