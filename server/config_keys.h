@@ -46,7 +46,7 @@ enum config_type {
 enum {
 	CONFIG_NULLABLE = 1,     /* null is allowed: NULL, an empty list, -1 */
 	CONFIG_SECRET = 2,       /* shown as ***, must be fit for an HTTP header */
-	CONFIG_PLACEHOLDERS = 4, /* ${PORT} ${MODEL} ${DEVICES} stay as they are */
+	CONFIG_SLOTS = 4, /* ${PORT} ${MODEL} ${DEVICES} stay as they are */
 	CONFIG_OWN = 8,          /* of a model: makes no sense under `defaults` */
 	CONFIG_NOT_EMPTY = 16,   /* a list with at least one item */
 };
@@ -160,9 +160,9 @@ enum {
 
 #define CONFIG_BACKEND_PROCESS_KEYS(XX)                                                                          \
 	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "process")                                                   \
-	XX("command", TEXTS, 0, 0, NULL, NULL, CONFIG_NOT_EMPTY | CONFIG_PLACEHOLDERS, none,                     \
+	XX("command", TEXTS, 0, 0, NULL, NULL, CONFIG_NOT_EMPTY | CONFIG_SLOTS, none,                     \
 		"Program and arguments, no shell; ${PORT}, ${MODEL} and ${DEVICES} are filled at each start")    \
-	XX("env", VARIABLES, 0, 0, NULL, "{}", CONFIG_PLACEHOLDERS, none,                                        \
+	XX("env", VARIABLES, 0, 0, NULL, "{}", CONFIG_SLOTS, none,                                        \
 		"Environment of the engine; ${PORT}, ${MODEL} and ${DEVICES} as above")                          \
 	XX("start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, none,                                    \
 		"From the start of the process until it answers")                                                \

@@ -49,7 +49,7 @@ static bool decode_strings(struct config_decoder *decoder, const struct config_k
 	bool is_good = true;
 
 	out->strings = (struct config_strings){ NULL, 0 };
-	text_key.flags = key->flags & CONFIG_PLACEHOLDERS;
+	text_key.flags = key->flags & CONFIG_SLOTS;
 	if (!open_list(decoder, key, node, path, are_urls, &item, &count))
 		return false;
 	items = config_arena_calloc(decoder->arena, count + 1, sizeof(*items));
@@ -67,7 +67,7 @@ static bool decode_strings(struct config_decoder *decoder, const struct config_k
 		items[i] = text.text;
 		if (are_urls)
 			problem = config_value_check_url(text.text);
-		else if (!text.text[0] && !(key->flags & CONFIG_PLACEHOLDERS))
+		else if (!text.text[0] && !(key->flags & CONFIG_SLOTS))
 			problem = "is empty";
 		if (problem && strstr(problem, "credentials"))
 			config_report_error(decoder->report, &item->place, item_path, "this URL %s", problem);

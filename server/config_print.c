@@ -102,7 +102,7 @@ static bool has_secret_name(const struct node *node)
 /* An engine's command and environment are shown as they were written: what variables put in may be secret. */
 static void print_scalar(const struct printer *printer, const struct config_key *key, const struct node *node)
 {
-	bool is_source = (key->flags & CONFIG_PLACEHOLDERS) && !node->is_literal;
+	bool is_source = (key->flags & CONFIG_SLOTS) && !node->is_literal;
 	const char *text = is_source && node->source ? node->source : node->text;
 	bool is_hidden = key->flags & CONFIG_SECRET;
 	bool can_be_null = !node->source || (key->flags & CONFIG_NULLABLE) || key->type == CONFIG_OBJECT;

@@ -38,7 +38,7 @@ const char *config_get_text(struct config_decoder *decoder, const struct config_
 		(void)config_refuse(decoder, key, node, path, "");
 		return NULL;
 	}
-	if (!env_expand(decoder->env, decoder->arena, node, path, key->flags & CONFIG_PLACEHOLDERS, decoder->report))
+	if (!env_expand(decoder->env, decoder->arena, node, path, key->flags & CONFIG_SLOTS, decoder->report))
 		return NULL;
 	return node->text;
 }

@@ -68,7 +68,7 @@ static size_t get_name_len(const char *text)
 	return len;
 }
 
-static bool is_placeholder(const char *name, size_t len)
+static bool is_slot(const char *name, size_t len)
 {
 	static const char *const names[] = { "PORT", "MODEL", "DEVICES" };
 
@@ -93,7 +93,7 @@ static void remember(struct env *env, struct config_arena *arena, const char *na
 
 /* One reference at `text`, which begins with "${": writes its value, returns what follows it, or NULL. */
 static const char *expand_reference(struct env *env, struct config_arena *arena, const struct node *node,
-	const char *path, const char *text, bool keeps_placeholders, FILE *out, struct config_report *report)
+	const char *path, const char *text, bool keeps_slots, FILE *out, struct config_report *report)
 {
 	const char *name = text + 2;
 	size_t len = get_name_len(name);
@@ -105,7 +105,7 @@ static const char *expand_reference(struct env *env, struct config_arena *arena,
 			"a '${' here does not begin ${NAME} or ${NAME:-default}; write $${ for the characters themselves");
 		return NULL;
 	}
-	if (keeps_placeholders && name[len] == '}' && is_placeholder(name, len)) {
+	if (keeps_slots && name[len] == '}' && is_slot(name, len)) {
 		(void)fwrite(text, 1, (size_t)(end + 1 - text), out);
 		return end + 1;
 	}
@@ -129,7 +129,7 @@ static const char *expand_reference(struct env *env, struct config_arena *arena,
 }
 
 static bool expand_into(struct env *env, struct config_arena *arena, const struct node *node, const char *path,
-	bool keeps_placeholders, FILE *out, struct config_report *report)
+	bool keeps_slots, FILE *out, struct config_report *report)
 {
 	const char *at = node->text;
 
@@ -139,7 +139,7 @@ static bool expand_into(struct env *env, struct config_arena *arena, const struc
 		(void)fwrite(at, 1, plain, out);
 		at += plain;
 		if (at[0] == '$' && at[1] == '{') {
-			at = expand_reference(env, arena, node, path, at, keeps_placeholders, out, report);
+			at = expand_reference(env, arena, node, path, at, keeps_slots, out, report);
 			if (!at)
 				return false;
 		} else if (at[0] == '$') {
@@ -151,7 +151,7 @@ static bool expand_into(struct env *env, struct config_arena *arena, const struc
 }
 
 bool env_expand(struct env *env, struct config_arena *arena, struct node *node, const char *path,
-	bool keeps_placeholders, struct config_report *report)
+	bool keeps_slots, struct config_report *report)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -165,7 +165,7 @@ bool env_expand(struct env *env, struct config_arena *arena, struct node *node, 
 		arena->is_exhausted = true;
 		return false;
 	}
-	is_good = expand_into(env, arena, node, path, keeps_placeholders, out, report);
+	is_good = expand_into(env, arena, node, path, keeps_slots, out, report);
 	if (ferror(out))
 		arena->is_exhausted = true;
 	if (fclose(out) != 0)

@@ -66,7 +66,7 @@ static void a_variable_cannot_become_syntax(void **state)
 	config_free(config);
 }
 
-static void placeholders_stay_in_commands_and_nowhere_else(void **state)
+static void names_filled_at_a_start_stay_in_commands_and_nowhere_else(void **state)
 {
 	struct config *config = config_load_good(
 		"models: {m: {backend: {kind: process, command: [a, \"${PORT}-${MODEL}\", ${DEVICES}], env: {A: ${PORT}}}}}\n",
@@ -279,7 +279,7 @@ int main(void)
 		cmocka_unit_test(references_are_replaced_once_and_typed_afterwards),
 		cmocka_unit_test(a_missing_variable_names_the_key_and_the_variable),
 		cmocka_unit_test(a_variable_cannot_become_syntax),
-		cmocka_unit_test(placeholders_stay_in_commands_and_nowhere_else),
+		cmocka_unit_test(names_filled_at_a_start_stay_in_commands_and_nowhere_else),
 		cmocka_unit_test(variables_override_the_file),
 		cmocka_unit_test(a_wrong_variable_is_named_instead_of_a_place),
 		cmocka_unit_test(an_unknown_variable_is_a_warning_unless_a_value_uses_it),
