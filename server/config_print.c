@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The effective configuration as YAML that can be loaded again, in the table's order, each value with its place:
+/* The effective configuration as YAML that can be loaded again, in the table's order, each value with its
+ *place:
  *
  *	limits:
  *	  body: 64MiB  # default
@@ -24,7 +25,8 @@ struct printer {
 
 static bool is_plain_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("_./+%-", c);
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       strchr("_./+%-", c);
 }
 
 /* Would it be read back as the same text, also inside [ ] and { }? A colon only between other characters. */
@@ -41,8 +43,8 @@ static bool is_plain(const char *text)
 	return true;
 }
 
-/* Characters that YAML folds or refuses when they stand for themselves: C1 controls, line separators, byte order
- * marks, non-characters. Returns how many bytes it takes; 0: none of these. */
+/* Characters that YAML folds or refuses when they stand for themselves: C1 controls, line separators, byte
+ * order marks, non-characters. Returns how many bytes it takes; 0: none of these. */
 static size_t print_special(FILE *out, const char *text)
 {
 	const unsigned char *at = (const unsigned char *)text;
@@ -189,8 +191,8 @@ static int print_sections(const struct printer *printer, const char *path, const
 	return depth;
 }
 
-static void print_object(const struct printer *printer, const struct config_keys *keys, const struct node *map,
-	int depth);
+static void print_object(
+	const struct printer *printer, const struct config_keys *keys, const struct node *map, int depth);
 
 static void print_models(const struct printer *printer, const struct node *models, int depth)
 {
@@ -202,7 +204,8 @@ static void print_models(const struct printer *printer, const struct node *model
 	}
 }
 
-static void print_key(const struct printer *printer, const struct config_key *key, const struct node *node, int depth)
+static void print_key(
+	const struct printer *printer, const struct config_key *key, const struct node *node, int depth)
 {
 	const struct node *kind = node_get(node, "kind");
 	const struct config_backend *backend = kind ? config_backend_find(kind->text) : NULL;
@@ -222,8 +225,8 @@ static void print_key(const struct printer *printer, const struct config_key *ke
 	}
 }
 
-static void print_object(const struct printer *printer, const struct config_keys *keys, const struct node *map,
-	int depth)
+static void print_object(
+	const struct printer *printer, const struct config_keys *keys, const struct node *map, int depth)
 {
 	const char *last = "";
 

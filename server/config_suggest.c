@@ -12,7 +12,7 @@ enum { LONGEST = 64 };
 static bool is_same(char a, char b)
 {
 	return tolower((unsigned char)a) == tolower((unsigned char)b) || (a == '-' && b == '_') ||
-		(a == '_' && b == '-');
+	       (a == '_' && b == '-');
 }
 
 static size_t smallest(size_t a, size_t b, size_t c)

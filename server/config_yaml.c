@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libyaml's events to nodes. The event interface is used, not yaml_parser_load(): it builds nothing, so that the
- * bounds below hold for everything that is built, and an alias cannot multiply a document. */
+/* libyaml's events to nodes. The event interface is used, not yaml_parser_load(): it builds nothing, so that
+ * the bounds below hold for everything that is built, and an alias cannot multiply a document. */
 #include "config_yaml.h"
 
 #include <stdlib.h>
@@ -18,7 +18,8 @@ struct reader {
 	bool is_masked; /* references in it are masked (config_mask.h) */
 	struct node *root;
 	struct node *open[YAML_MAX_DEPTH]; /* containers we are inside of, outermost first */
-	struct node *key[YAML_MAX_DEPTH];  /* per container: the key whose value comes next; a scalar, or NULL */
+	struct node
+		*key[YAML_MAX_DEPTH]; /* per container: the key whose value comes next; a scalar, or NULL */
 	size_t depth;
 	size_t nodes;
 	size_t documents;
@@ -74,12 +75,15 @@ static void report_parser_error(struct reader *reader, const yaml_parser_t *pars
 	}
 	place = get_place(reader, &parser->problem_mark);
 	if (parser->context)
-		config_report_error(reader->report, &place, NULL, "not valid YAML: %s (%s from line %d); text that "
+		config_report_error(reader->report, &place, NULL,
+			"not valid YAML: %s (%s from line %d); text that "
 			"begins with [ { * & ! or contains ': ' needs quotes",
 			problem, parser->context, (int)parser->context_mark.line + 1);
 	else
-		config_report_error(reader->report, &place, NULL, "not valid YAML: %s; text that begins with "
-			"[ { * & ! or contains ': ' needs quotes", problem);
+		config_report_error(reader->report, &place, NULL,
+			"not valid YAML: %s; text that begins with "
+			"[ { * & ! or contains ': ' needs quotes",
+			problem);
 }
 
 /* --- putting nodes together --- */
@@ -105,8 +109,8 @@ static void put_value(struct reader *reader, struct node *node)
 	node->key_place = key->place;
 	twin = node_get(parent, key->text);
 	if (twin) {
-		config_report_error(reader->report, &key->place, NULL, "duplicate key '%s'; it is already on line %d",
-			key->text, twin->key_place.line);
+		config_report_error(reader->report, &key->place, NULL,
+			"duplicate key '%s'; it is already on line %d", key->text, twin->key_place.line);
 		return;
 	}
 	node_append(parent, node);
@@ -115,7 +119,7 @@ static void put_value(struct reader *reader, struct node *node)
 static bool wants_key(const struct reader *reader)
 {
 	return reader->depth > 0 && reader->open[reader->depth - 1]->kind == NODE_MAP &&
-		!reader->key[reader->depth - 1];
+	       !reader->key[reader->depth - 1];
 }
 
 static struct node *make(struct reader *reader, enum node_kind kind, const yaml_mark_t *mark)
@@ -133,14 +137,15 @@ static struct node *make(struct reader *reader, enum node_kind kind, const yaml_
 	return node;
 }
 
-static void refuse_anchor_and_tag(struct reader *reader, const yaml_mark_t *mark, const yaml_char_t *anchor,
-	const yaml_char_t *tag)
+static void refuse_anchor_and_tag(
+	struct reader *reader, const yaml_mark_t *mark, const yaml_char_t *anchor, const yaml_char_t *tag)
 {
 	struct config_place place = get_place(reader, mark);
 
 	if (anchor)
 		config_report_error(reader->report, &place, NULL,
-			"anchors (&%s) are not supported; repeat the value, or put it under 'defaults'", anchor);
+			"anchors (&%s) are not supported; repeat the value, or put it under 'defaults'",
+			anchor);
 	if (tag)
 		config_report_error(reader->report, &place, NULL,
 			"tags (%s) are not supported; remove it, the key decides the type", tag);

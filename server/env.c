@@ -63,7 +63,8 @@ static size_t get_name_len(const char *text)
 {
 	size_t len = 0;
 
-	while (isalpha((unsigned char)text[len]) || text[len] == '_' || (len > 0 && isdigit((unsigned char)text[len])))
+	while (isalpha((unsigned char)text[len]) || text[len] == '_' ||
+		(len > 0 && isdigit((unsigned char)text[len])))
 		len++;
 	return len;
 }
@@ -102,7 +103,8 @@ static const char *expand_reference(struct env *env, struct config_arena *arena,
 
 	if (!end || len == 0 || (name[len] != '}' && strncmp(name + len, ":-", 2) != 0)) {
 		config_report_error(report, &node->place, path,
-			"a '${' here does not begin ${NAME} or ${NAME:-default}; write $${ for the characters themselves");
+			"a '${' here does not begin ${NAME} or ${NAME:-default}; write $${ for the "
+			"characters themselves");
 		return NULL;
 	}
 	if (keeps_slots && name[len] == '}' && is_slot(name, len)) {
@@ -112,8 +114,8 @@ static const char *expand_reference(struct env *env, struct config_arena *arena,
 	remember(env, arena, name, len);
 	value = find_n(env, name, len);
 	if (value && !is_utf8(value)) {
-		config_report_error(report, &node->place, path, "the value of variable %.*s is not valid UTF-8",
-			(int)len, name);
+		config_report_error(report, &node->place, path,
+			"the value of variable %.*s is not valid UTF-8", (int)len, name);
 		return NULL;
 	}
 	if (name[len] == ':' && (!value || !*value)) {
@@ -122,14 +124,15 @@ static const char *expand_reference(struct env *env, struct config_arena *arena,
 		(void)fputs(value, out);
 	} else {
 		config_report_error(report, &node->place, path,
-			"variable %.*s is not set; set it, or write ${%.*s:-default}", (int)len, name, (int)len, name);
+			"variable %.*s is not set; set it, or write ${%.*s:-default}", (int)len, name,
+			(int)len, name);
 		return NULL;
 	}
 	return end + 1;
 }
 
-static bool expand_into(struct env *env, struct config_arena *arena, const struct node *node, const char *path,
-	bool keeps_slots, FILE *out, struct config_report *report)
+static bool expand_into(struct env *env, struct config_arena *arena, const struct node *node,
+	const char *path, bool keeps_slots, FILE *out, struct config_report *report)
 {
 	const char *at = node->text;
 
@@ -211,8 +214,8 @@ static void print_name(const struct config_key *key, char *name, size_t size)
 		*name = *name == '.' ? '_' : (char)toupper((unsigned char)*name);
 }
 
-static struct node *make_scalar(struct config_arena *arena, const struct config_place *place, const char *text,
-	size_t len)
+static struct node *make_scalar(
+	struct config_arena *arena, const struct config_place *place, const char *text, size_t len)
 {
 	struct node *node = node_new(arena, NODE_SCALAR, place);
 
@@ -266,7 +269,8 @@ static void override(const struct env *env, struct config_arena *arena, struct n
 		config_report_error(report, &place, key->path, "the value is not valid UTF-8");
 		return;
 	}
-	if (key->type == CONFIG_TEXTS || (key->type == CONFIG_LISTENS && *value && strcmp(value, "null") != 0))
+	if (key->type == CONFIG_TEXTS ||
+		(key->type == CONFIG_LISTENS && *value && strcmp(value, "null") != 0))
 		node = make_list(arena, &place, value);
 	else
 		node = make_scalar(arena, &place, value, strlen(value));
@@ -274,8 +278,8 @@ static void override(const struct env *env, struct config_arena *arena, struct n
 		(void)node_put_path(arena, root, key->path, node);
 }
 
-void env_override(const struct env *env, struct config_arena *arena, struct node *root,
-	struct config_report *report)
+void env_override(
+	const struct env *env, struct config_arena *arena, struct node *root, struct config_report *report)
 {
 	for (size_t i = 0; i < config_server_keys.count; i++) {
 		if (can_override(&config_server_keys.items[i]))

@@ -21,8 +21,8 @@ bool env_expand(struct env *env, struct config_arena *arena, struct node *node, 
 	bool keeps_slots, struct config_report *report);
 
 /* Put the values of VLLMGW_* variables into the tree, over what the file says. */
-void env_override(const struct env *env, struct config_arena *arena, struct node *root,
-	struct config_report *report);
+void env_override(
+	const struct env *env, struct config_arena *arena, struct node *root, struct config_report *report);
 
 /* Warn of VLLMGW_* variables that nothing used. Call it when all values have been expanded. */
 void env_warn_of_unknown(const struct env *env, struct config_report *report);

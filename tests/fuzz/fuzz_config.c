@@ -9,7 +9,8 @@
 /* What is printed has defaults and quotes put in; it must stay below the reader's own bounds. */
 enum { LONGEST = 16 * 1024 };
 
-static const char *const environment[] = { "NAME=va$l\nue \xc2\x85", "EMPTY=", "WORD=null", "NUMBER=1e3", NULL };
+static const char *const environment[] = { "NAME=va$l\nue \xc2\x85", "EMPTY=", "WORD=null", "NUMBER=1e3",
+	NULL };
 
 static char *print(const struct config *config)
 {
@@ -30,8 +31,9 @@ static void check_report(const struct config_report *report)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct config_report report;
-	struct config_source source = { .path = "fuzz", .text = (const char *)data, .len = size,
-		.environment = environment };
+	struct config_source source = {
+		.path = "fuzz", .text = (const char *)data, .len = size, .environment = environment
+	};
 	struct config *config;
 	struct config *again;
 	char *text;

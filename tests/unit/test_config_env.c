@@ -24,8 +24,10 @@ static void check_complaint(const char *text, const char *const *environment, co
 static void references_are_replaced_once_and_typed_afterwards(void **state)
 {
 	static const char *const environment[] = { "N=7", "B=2MiB", "K=a$b${N}", "EMPTY=", NULL };
-	struct config *config = config_load_good("workers: ${N}\nlimits: {body: ${B}, connections: ${EMPTY:-12}${N}}\n"
-		"admin: {key: ${K}}\nstate_dir: /x/$$HOME/${NOPE:-y z}/$N\n" CONFIG_MODEL, environment);
+	struct config *config =
+		config_load_good("workers: ${N}\nlimits: {body: ${B}, connections: ${EMPTY:-12}${N}}\n"
+				 "admin: {key: ${K}}\nstate_dir: /x/$$HOME/${NOPE:-y z}/$N\n" CONFIG_MODEL,
+			environment);
 
 	(void)state;
 	assert_int_equal(config->workers, 7);
@@ -44,7 +46,8 @@ static void a_missing_variable_names_the_key_and_the_variable(void **state)
 	check_complaint("admin: {key: ${ADMIN}}\n" CONFIG_MODEL, NULL,
 		"c.yaml:1:14: admin.key: variable ADMIN is not set; set it, or write ${ADMIN:-default}");
 	check_complaint("models: {m: {backend: {kind: static, urls: [\"http://${H}\"]}}}\n", NULL,
-		"c.yaml:1:45: models.m.backend.urls[0]: variable H is not set; set it, or write ${H:-default}");
+		"c.yaml:1:45: models.m.backend.urls[0]: variable H is not set; set it, or write "
+		"${H:-default}");
 	check_complaint("state_dir: a${1x}\n" CONFIG_MODEL, NULL,
 		"c.yaml:1:12: state_dir: a '${' here does not begin ${NAME} or ${NAME:-default}; "
 		"write $${ for the characters themselves");
@@ -68,12 +71,13 @@ static void a_variable_cannot_become_syntax(void **state)
 
 static void names_filled_at_a_start_stay_in_commands_and_nowhere_else(void **state)
 {
-	struct config *config = config_load_good(
-		"models: {m: {backend: {kind: process, command: [a, \"${PORT}-${MODEL}\", ${DEVICES}], env: {A: ${PORT}}}}}\n",
+	struct config *config = config_load_good("models: {m: {backend: {kind: process, command: [a, "
+						 "\"${PORT}-${MODEL}\", ${DEVICES}], env: {A: ${PORT}}}}}\n",
 		NULL);
 
 	(void)state;
-	assert_non_null(strstr(config->models.items[0].backend_json, "[\"a\",\"${PORT}-${MODEL}\",\"${DEVICES}\"]"));
+	assert_non_null(
+		strstr(config->models.items[0].backend_json, "[\"a\",\"${PORT}-${MODEL}\",\"${DEVICES}\"]"));
 	assert_non_null(strstr(config->models.items[0].backend_json, "{\"A\":\"${PORT}\"}"));
 	config_free(config);
 	check_complaint("state_dir: /x${PORT}\n" CONFIG_MODEL, NULL,
@@ -82,11 +86,13 @@ static void names_filled_at_a_start_stay_in_commands_and_nowhere_else(void **sta
 
 static void variables_override_the_file(void **state)
 {
-	static const char *const environment[] = { "VLLMGW_LIMITS_BODY=1MiB", "VLLMGW_LISTEN=127.0.0.1:1, unix:/s",
-		"VLLMGW_LIMITS_QUEUE_REQUESTS=5", "VLLMGW_LOG_ACCESS=false", "VLLMGW_ADMIN_KEY=$x${Y}",
-		"VLLMGW_RESIDENCY_PRELOAD=m", "VLLMGW_RESIDENCY_IDLE_TTL_STOP=null", "VLLMGW_CONFIG=/nowhere", NULL };
+	static const char *const environment[] = { "VLLMGW_LIMITS_BODY=1MiB",
+		"VLLMGW_LISTEN=127.0.0.1:1, unix:/s", "VLLMGW_LIMITS_QUEUE_REQUESTS=5",
+		"VLLMGW_LOG_ACCESS=false", "VLLMGW_ADMIN_KEY=$x${Y}", "VLLMGW_RESIDENCY_PRELOAD=m",
+		"VLLMGW_RESIDENCY_IDLE_TTL_STOP=null", "VLLMGW_CONFIG=/nowhere", NULL };
 	struct config *config = config_load_good("limits: {body: 2MiB, queue: }\nlisten: a:1\n"
-		"residency: {idle_ttl: {stop: 5m}}\n" CONFIG_MODEL, environment);
+						 "residency: {idle_ttl: {stop: 5m}}\n" CONFIG_MODEL,
+		environment);
 
 	(void)state;
 	assert_int_equal(config->limits.body_bytes, 1 << 20);
@@ -106,24 +112,26 @@ static void a_wrong_variable_is_named_instead_of_a_place(void **state)
 
 	(void)state;
 	check_complaint(CONFIG_MODEL, environment,
-		"VLLMGW_LIMITS_BODY: limits.body: 'much' is not a number with a unit; write a size such as 64MiB, "
+		"VLLMGW_LIMITS_BODY: limits.body: 'much' is not a number with a unit; write a size such as "
+		"64MiB, "
 		"24GiB or 500MB\n"
 		"VLLMGW_LISTEN: listen[0]: 'x' is not host:port, \"[::1]:port\", unix:/path or systemd");
 }
 
 static void an_unknown_variable_is_a_warning_unless_a_value_uses_it(void **state)
 {
-	static const char *const environment[] = { "VLLMGW_LIMIT_BODY=1MiB", "VLLMGW_MINE=/tmp", "VLLMGW_ZZZ=1",
-		"VLLMGW_MODELS=x", NULL };
+	static const char *const environment[] = { "VLLMGW_LIMIT_BODY=1MiB", "VLLMGW_MINE=/tmp",
+		"VLLMGW_ZZZ=1", "VLLMGW_MODELS=x", NULL };
 	char *lines;
-	struct config *config = config_load_text("state_dir: ${VLLMGW_MINE}\n" CONFIG_MODEL, environment, &lines);
+	struct config *config =
+		config_load_text("state_dir: ${VLLMGW_MINE}\n" CONFIG_MODEL, environment, &lines);
 
 	(void)state;
 	assert_non_null(config);
-	assert_string_equal(lines,
-		"warning: VLLMGW_LIMIT_BODY: no key has this variable, it is ignored; did you mean 'VLLMGW_LIMITS_BODY'?\n"
-		"warning: VLLMGW_MODELS: no key has this variable, it is ignored\n"
-		"warning: VLLMGW_ZZZ: no key has this variable, it is ignored");
+	assert_string_equal(lines, "warning: VLLMGW_LIMIT_BODY: no key has this variable, it is ignored; did "
+				   "you mean 'VLLMGW_LIMITS_BODY'?\n"
+				   "warning: VLLMGW_MODELS: no key has this variable, it is ignored\n"
+				   "warning: VLLMGW_ZZZ: no key has this variable, it is ignored");
 	free(lines);
 	config_free(config);
 }
@@ -227,8 +235,10 @@ static void a_literal_key_in_a_readable_file_is_a_warning(void **state)
 	check_file(path, "admin: {key: abc}\n" CONFIG_MODEL, 0640, "");
 	check_file(path, "admin: {key: \"${NOPE:-x}\"}\n" CONFIG_MODEL, 0644, "");
 	check_file(path, "admin: {key: abc}\n" CONFIG_MODEL, 0644,
-		"warning: PATH:1:14: a key is written out in a file that everybody may read; chmod 640 PATH, or write ${NAME}");
-	check_file(path, CONFIG_MODEL, 0666, "warning: PATH: others may write to it (mode 0666); chmod go-w PATH");
+		"warning: PATH:1:14: a key is written out in a file that everybody may read; chmod 640 PATH, "
+		"or write ${NAME}");
+	check_file(path, CONFIG_MODEL, 0666,
+		"warning: PATH: others may write to it (mode 0666); chmod go-w PATH");
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(directory), 0);
 	free(directory);
@@ -261,8 +271,9 @@ static void the_file_is_looked_for_in_four_places(void **state)
 	assert_string_equal(text, "/v.yaml");
 	if (access("/etc/vllmgw/vllmgw.yaml", F_OK) != 0) {
 		assert_int_equal(config_find(NULL, config_no_environment, text, sizeof(text)), -1);
-		assert_string_equal(text, "no configuration found; looked at -c FILE, $VLLMGW_CONFIG, ./vllmgw.yaml, "
-					  "/etc/vllmgw/vllmgw.yaml");
+		assert_string_equal(text,
+			"no configuration found; looked at -c FILE, $VLLMGW_CONFIG, ./vllmgw.yaml, "
+			"/etc/vllmgw/vllmgw.yaml");
 	}
 	write_file("vllmgw.yaml", CONFIG_MODEL, 0640);
 	assert_int_equal(config_find(NULL, config_no_environment, text, sizeof(text)), 0);

@@ -8,7 +8,8 @@ static const char text[] =
 	"listen: [127.0.0.1:80, unix:/s]\nadmin: {key: ${K}}\ndevices: {gpu0: {memory: 24GiB}}\n"
 	"defaults: {request: {defaults: {a: [1, {b: c}]}}}\n"
 	"models:\n  a: {backend: {kind: static, urls: [http://h, http://i]}, aliases: [x, y]}\n"
-	"  b: {backend: {kind: process, command: [a, b], env: {C: d}}, fallback: {model: a}, memory: {gpu0: 1GiB}}\n";
+	"  b: {backend: {kind: process, command: [a, b], env: {C: d}}, fallback: {model: a}, memory: {gpu0: "
+	"1GiB}}\n";
 
 static const char *const environment[] = { "K=v", "VLLMGW_LIMITS_BODY=1MiB", NULL };
 
@@ -36,7 +37,8 @@ static void a_load_that_runs_out_of_memory_says_so_and_leaks_nothing(void **stat
 	assert_non_null(report);
 	for (; load_within(bytes, report) != 0; bytes += 4096) {
 		assert_int_equal(report->errors.total, 1);
-		assert_string_equal(report->errors.lines[0].text, "out of memory while reading the configuration");
+		assert_string_equal(
+			report->errors.lines[0].text, "out of memory while reading the configuration");
 		assert_true(++failures < 1000);
 	}
 	assert_true(failures > 4);

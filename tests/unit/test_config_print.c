@@ -39,7 +39,8 @@ static void printing_loads_as_the_same_configuration(void **state)
 	assert_string_equal(text_again, text);
 	assert_string_equal(again->state_dir, config->state_dir);
 	assert_int_equal(again->models.count, 2);
-	assert_string_equal(again->models.items[1].request_defaults_json, config->models.items[1].request_defaults_json);
+	assert_string_equal(
+		again->models.items[1].request_defaults_json, config->models.items[1].request_defaults_json);
 	assert_string_equal(again->models.items[1].aliases.items[1], "x: y");
 	assert_true(again->models.items[0].is_unlisted);
 	free(text);
@@ -57,7 +58,8 @@ static void printed_values_say_where_they_come_from(void **state)
 	assert_non_null(strstr(text, "\nworkers: 3  # $VLLMGW_WORKERS\n"));
 	assert_non_null(strstr(text, "\n  body: 1MiB  # c.yaml:3\n"));
 	assert_non_null(strstr(text, "\n  connections: 10000  # default\n"));
-	assert_non_null(strstr(text, "\n  idle_ttl:\n    sleep: null  # default\n    stop: 5m  # c.yaml:5\n"));
+	assert_non_null(
+		strstr(text, "\n  idle_ttl:\n    sleep: null  # default\n    stop: 5m  # c.yaml:5\n"));
 	assert_non_null(strstr(text, "\n    unlisted: true  # c.yaml:7\n"));
 	assert_non_null(strstr(text, "\n    served_name: big  # default\n"));
 	free(text);
@@ -75,7 +77,8 @@ static void no_secret_is_printed(void **state)
 	assert_null(strstr(text, "literal"));
 	assert_non_null(strstr(text, "\n  key: \"***\"  # c.yaml:2\n"));
 	assert_non_null(strstr(text, "\n      api_key: \"***\"  # c.yaml:9, from the environment\n"));
-	assert_non_null(strstr(text, "\n      command: [a, \"--k=${UP}\", \"${PORT}\", \"$$5\", \"\", \"- x\"]  # c.yaml:14\n"));
+	assert_non_null(strstr(text,
+		"\n      command: [a, \"--k=${UP}\", \"${PORT}\", \"$$5\", \"\", \"- x\"]  # c.yaml:14\n"));
 	assert_non_null(strstr(text, "\n      env: {HF_TOKEN: \"***\", SHOWN: \"x\"}  # c.yaml:15\n"));
 	free(text);
 	config_free(config);

@@ -7,15 +7,12 @@
 static void what_is_not_plain_yaml_is_refused_with_its_place(void **state)
 {
 	static const struct config_mistake mistakes[] = {
-		{ "a: [1, 2\nb: 3\n",
-			"c.yaml:2:2: not valid YAML: did not find expected ',' or ']' "
-			"(while parsing a flow sequence from line 1)" HINT },
-		{ "listen: [::]:8080\n",
-			"c.yaml:1:10: not valid YAML: did not find expected node content "
-			"(while parsing a flow node from line 1)" HINT },
-		{ "\tlisten: a\n",
-			"c.yaml:1:1: not valid YAML: found character that cannot start any token "
-			"(while scanning for the next token from line 1)" HINT },
+		{ "a: [1, 2\nb: 3\n", "c.yaml:2:2: not valid YAML: did not find expected ',' or ']' "
+				      "(while parsing a flow sequence from line 1)" HINT },
+		{ "listen: [::]:8080\n", "c.yaml:1:10: not valid YAML: did not find expected node content "
+					 "(while parsing a flow node from line 1)" HINT },
+		{ "\tlisten: a\n", "c.yaml:1:1: not valid YAML: found character that cannot start any token "
+				   "(while scanning for the next token from line 1)" HINT },
 		{ "log: {level: \xff}\n", "c.yaml:1:14: not valid UTF-8 text: invalid leading UTF-8 octet" },
 		{ "# \xc3\xa9\xc3\xa9\n# \xc3\xa9 \xe2\x82\n",
 			"c.yaml:2:6: not valid UTF-8 text: invalid trailing UTF-8 octet" },
@@ -35,12 +32,13 @@ static void what_is_not_plain_yaml_is_refused_with_its_place(void **state)
 static void anchors_aliases_and_tags_are_refused_each_at_its_place(void **state)
 {
 	static const struct config_mistake mistakes[] = {
-		{ "log: &l {level: info}\n" CONFIG_MODEL,
-			"c.yaml:1:6: anchors (&l) are not supported; repeat the value, or put it under 'defaults'" },
-		{ "limits:\n  body: *b\n" CONFIG_MODEL,
-			"c.yaml:2:9: aliases (*b) are not supported; repeat the value, or put it under 'defaults'" },
+		{ "log: &l {level: info}\n" CONFIG_MODEL, "c.yaml:1:6: anchors (&l) are not supported; "
+							  "repeat the value, or put it under 'defaults'" },
+		{ "limits:\n  body: *b\n" CONFIG_MODEL, "c.yaml:2:9: aliases (*b) are not supported; repeat "
+							"the value, or put it under 'defaults'" },
 		{ "workers: !!int 3\nlog: !x {}\n" CONFIG_MODEL,
-			"c.yaml:1:10: tags (tag:yaml.org,2002:int) are not supported; remove it, the key decides the type\n"
+			"c.yaml:1:10: tags (tag:yaml.org,2002:int) are not supported; remove it, the key "
+			"decides the type\n"
 			"c.yaml:2:6: tags (!x) are not supported; remove it, the key decides the type" },
 	};
 
@@ -51,7 +49,8 @@ static void anchors_aliases_and_tags_are_refused_each_at_its_place(void **state)
 static void a_duplicate_key_names_both_places(void **state)
 {
 	static const struct config_mistake mistakes[] = {
-		{ "workers: 1\nworkers: 2\n" CONFIG_MODEL, "c.yaml:2:1: duplicate key 'workers'; it is already on line 1" },
+		{ "workers: 1\nworkers: 2\n" CONFIG_MODEL,
+			"c.yaml:2:1: duplicate key 'workers'; it is already on line 1" },
 		{ "models:\n  m: {backend: {kind: static, urls: [http://h]}}\n  m: {}\n",
 			"c.yaml:3:3: duplicate key 'm'; it is already on line 2" },
 		{ "models:\n  m:\n    backend: {kind: static, urls: [http://h]}\n    request:\n"
@@ -95,7 +94,8 @@ static void size_depth_and_number_are_bounded(void **state)
 	check_refused(repeat("", "# a comment of thirty two bytes\n", 32769, ""),
 		"c.yaml:1:1: larger than 1 MiB; a configuration is smaller");
 	check_refused(repeat("a: ", "[", 16, ""), "c.yaml:1:19: nested more than 16 deep");
-	check_refused(repeat("a: [", "1,", 10000, "]"), "c.yaml:1:19999: more than 10000 values; a configuration is smaller");
+	check_refused(repeat("a: [", "1,", 10000, "]"),
+		"c.yaml:1:19999: more than 10000 values; a configuration is smaller");
 }
 
 static void a_million_nested_brackets_end_quickly(void **state)
@@ -106,7 +106,8 @@ static void a_million_nested_brackets_end_quickly(void **state)
 
 static void an_empty_file_is_a_configuration_with_a_warning(void **state)
 {
-	static const char *const texts[] = { "", "# nothing\n", "---\n", "~\n", "\xef\xbb\xbf# with a byte order mark\n" };
+	static const char *const texts[] = { "", "# nothing\n", "---\n", "~\n",
+		"\xef\xbb\xbf# with a byte order mark\n" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -133,7 +134,8 @@ static void more_errors_than_lines_are_counted(void **state)
 	assert_int_equal(config_load(&config, &source, report), -1);
 	assert_int_equal(report->errors.total, 30); /* 29 duplicates, one unknown key */
 	assert_int_equal(config_messages_count(&report->errors), CONFIG_REPORT_LINES);
-	assert_string_equal(report->errors.lines[0].text, "c.yaml:3:3: duplicate key 'x'; it is already on line 2");
+	assert_string_equal(
+		report->errors.lines[0].text, "c.yaml:3:3: duplicate key 'x'; it is already on line 2");
 	free(report);
 	free(text);
 }
