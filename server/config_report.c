@@ -37,8 +37,8 @@ static void flatten(char *text)
 	}
 }
 
-static void add(struct config_messages *messages, const struct config_place *place, const char *path,
-	const char *format, va_list args)
+static void __attribute__((format(printf, 4, 0))) add(struct config_messages *messages,
+	const struct config_place *place, const char *path, const char *format, va_list args)
 {
 	struct config_message *message;
 	char where[256];
