@@ -12,8 +12,8 @@
 #include "config_arena.h"
 #include "config_check.h"
 #include "config_decode.h"
-#include "env.h"
 #include "config_yaml.h"
+#include "env.h"
 
 #define SYSTEM_PATH "/etc/vllmgw/vllmgw.yaml"
 #define LOCAL_PATH "vllmgw.yaml"
@@ -78,14 +78,17 @@ static void check_file(const struct file *file, const char *path, const struct c
 	if (!S_ISREG(file->info.st_mode))
 		return;
 	if (file->info.st_mode & (S_IWGRP | S_IWOTH))
-		config_report_warning(report, NULL, NULL, "%s: others may write to it (mode %04o); chmod go-w %s", path,
+		config_report_warning(report, NULL, NULL,
+			"%s: others may write to it (mode %04o); chmod go-w %s", path,
 			(unsigned)file->info.st_mode & 07777, path);
 	if (file->info.st_uid != 0 && file->info.st_uid != geteuid())
-		config_report_warning(report, NULL, NULL, "%s: belongs to another user (uid %u); chown it", path,
-			(unsigned)file->info.st_uid);
+		config_report_warning(report, NULL, NULL, "%s: belongs to another user (uid %u); chown it",
+			path, (unsigned)file->info.st_uid);
 	if (decoder->literal_secret.line && (file->info.st_mode & S_IROTH))
 		config_report_warning(report, &decoder->literal_secret, NULL,
-			"a key is written out in a file that everybody may read; chmod 640 %s, or write ${NAME}", path);
+			"a key is written out in a file that everybody may read; chmod 640 %s, or write "
+			"${NAME}",
+			path);
 }
 
 int config_find(const char *option, const char *const *environment, char *text, size_t size)
@@ -105,7 +108,8 @@ int config_find(const char *option, const char *const *environment, char *text, 
 	if (path)
 		(void)snprintf(text, size, "the path of the configuration file is too long");
 	else
-		(void)snprintf(text, size, "no configuration found; looked at -c FILE, $VLLMGW_CONFIG, ./" LOCAL_PATH
+		(void)snprintf(text, size,
+			"no configuration found; looked at -c FILE, $VLLMGW_CONFIG, ./" LOCAL_PATH
 			", " SYSTEM_PATH);
 	return -1;
 }

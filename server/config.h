@@ -80,8 +80,8 @@ struct config_model {
 	struct config_strings aliases; /* names, and patterns with one '*' at their end */
 	const char *served_name;       /* never NULL: the model's name unless configured */
 	const char *backend_kind;      /* "static", "process" */
-	/* The `backend:` mapping as a JSON object with `kind`, variables put in, defaults put in, null keys left
-	 * out. Durations are integers of milliseconds, sizes of bytes. Holds secrets: never log it. */
+	/* The `backend:` mapping as a JSON object with `kind`; variables and defaults are put in, null keys
+	 * left out. Durations are integers of milliseconds, sizes of bytes. Holds secrets: never log it. */
 	const char *backend_json;
 	bool is_managed; /* false: the engine is somebody else's (kind static) */
 	bool is_unlisted;
@@ -149,7 +149,7 @@ struct config {
 	} residency;
 	struct config_memories devices; /* empty: discover them */
 	const char *default_model;      /* NULL: a request must name one; else a model's name or alias */
-	const struct config_model *defaults; /* the `defaults:` mapping, as a model without name and backend */
+	const struct config_model *defaults; /* `defaults:`, as a model without name and backend */
 	struct config_models models;
 
 	struct config_strings secrets; /* every key's text, for redaction by value */
@@ -159,27 +159,28 @@ struct config {
 };
 
 struct config_source {
-	const char *path; /* the file, or the name of `text` in messages; NULL: no file, variables and defaults only */
+	const char *path; /* the file, or the name of `text` in messages; NULL: variables and defaults only */
 	const char *text; /* read this instead of the file; need not end in NUL */
 	size_t len;
 	const char *const *environment; /* NULL-terminated NAME=VALUE; NULL: the process's own */
 	size_t memory_bytes;            /* ceiling of what the configuration may take; 0: 64 MiB */
 };
 
-/* Read, put in variables and defaults, check. 0, and *out is the caller's; or -1, *out NULL, and the report says
- * what is wrong. Warnings may come with both. Initialises and sorts the report. Blocks on the file. */
+/* Read, put in variables and defaults, check. 0, and *out is the caller's; or -1, *out NULL, and the report
+ * says what is wrong. Warnings may come with both. Initialises and sorts the report. Blocks on the file. */
 int config_load(struct config **out, const struct config_source *source, struct config_report *report);
 void config_free(struct config *config); /* NULL is allowed */
 
-/* Which file to read: `option` (from -c, may be NULL), $VLLMGW_CONFIG, ./vllmgw.yaml, /etc/vllmgw/vllmgw.yaml; the
- * first two are taken without looking. 0 and the path in `text`, or -1 and a message that lists the places. */
+/* Which file to read: `option` (from -c, may be NULL), $VLLMGW_CONFIG, ./vllmgw.yaml, or
+ * /etc/vllmgw/vllmgw.yaml; the first two are taken without looking. 0 and the path in `text`, or -1 and a
+ * message that lists the places. */
 int config_find(const char *option, const char *const *environment, char *text, size_t size);
 
 /* The model of that name (not alias); NULL: none. */
 const struct config_model *config_find_model(const struct config *config, const char *name);
 
-/* The effective configuration as YAML, secrets as ***; with_origins adds to each line where its value comes from.
- * 0 or -1 (writing failed). */
+/* The effective configuration as YAML, secrets as ***; with_origins adds to each line where its value comes
+ * from. 0 or -1 (writing failed). */
 int config_print(const struct config *config, FILE *out, bool with_origins);
 
 /* A JSON Schema (draft 2020-12) for editors; a Markdown table of all keys. 0 or -1. */

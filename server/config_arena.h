@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One region of memory with a ceiling, freed at once: what a configuration lives in. A function that meets NULL
- * may give up quietly; config_load() looks at `is_exhausted` at the end. */
+/* One region of memory with a ceiling, freed at once: what a configuration lives in. A function that meets
+ * NULL may give up quietly; config_load() looks at `is_exhausted` at the end. */
 #ifndef VGW_SERVER_CONFIG_ARENA_H
 #define VGW_SERVER_CONFIG_ARENA_H
 

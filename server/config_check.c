@@ -22,8 +22,8 @@ static int64_t get_number(const struct config *config, const struct config_key *
 }
 
 /* Point at the one that was written; both, if both were. */
-static void check_order(struct config_decoder *decoder, const struct config *config, const char *less,
-	const char *more)
+static void check_order(
+	struct config_decoder *decoder, const struct config *config, const char *less, const char *more)
 {
 	const struct config_key *less_key = config_keys_find(&config_server_keys, less);
 	const struct config_key *more_key = config_keys_find(&config_server_keys, more);
@@ -45,12 +45,12 @@ static void check_order(struct config_decoder *decoder, const struct config *con
 	(void)config_value_print(more_key->type, b, more_text, sizeof(more_text));
 	if (more_node->place.origin != CONFIG_FROM_DEFAULT)
 		config_report_error(decoder->report, &more_node->place, more,
-			"%s is less than %s, which is %s (%s); raise this or lower that", more_text, less, less_text,
-			config_place_print(&less_node->place, where, sizeof(where)));
+			"%s is less than %s, which is %s (%s); raise this or lower that", more_text, less,
+			less_text, config_place_print(&less_node->place, where, sizeof(where)));
 	else
 		config_report_error(decoder->report, &less_node->place, less,
-			"%s is more than %s, which is %s (%s); lower this or raise that", less_text, more, more_text,
-			config_place_print(&more_node->place, where, sizeof(where)));
+			"%s is more than %s, which is %s (%s); lower this or raise that", less_text, more,
+			more_text, config_place_print(&more_node->place, where, sizeof(where)));
 }
 
 static void check_orders(struct config_decoder *decoder, const struct config *config)
@@ -187,7 +187,8 @@ static void check_names(struct config_decoder *decoder, const struct node *model
 
 		claims[count++] = (struct claim){ model->key, path, &model->key_place };
 		if (aliases && aliases->kind == NODE_LIST)
-			count = add_claims(decoder, claims, count, aliases, config_join(decoder, path, "aliases"));
+			count = add_claims(
+				decoder, claims, count, aliases, config_join(decoder, path, "aliases"));
 		for (const struct node *item = aliases ? aliases->first : NULL; item; item = item->next) {
 			if (item->kind == NODE_SCALAR && !item->is_reported && first < count)
 				check_alias(decoder, item, claims[first++].path);
@@ -227,8 +228,8 @@ static bool is_model(const struct config *config, const struct node *models, con
 	return false;
 }
 
-static void check_reference(struct config_decoder *decoder, const struct config *config, const struct node *models,
-	const struct node *node, const char *path)
+static void check_reference(struct config_decoder *decoder, const struct config *config,
+	const struct node *models, const struct node *node, const char *path)
 {
 	struct config_suggest suggest;
 	char hint[160];
@@ -244,7 +245,8 @@ static void check_reference(struct config_decoder *decoder, const struct config 
 		config_suggest_print(&suggest, hint, sizeof(hint)));
 }
 
-static void check_references(struct config_decoder *decoder, const struct config *config, const struct node *models)
+static void check_references(
+	struct config_decoder *decoder, const struct config *config, const struct node *models)
 {
 	const struct node *preload = node_get_path(config->tree, "residency.preload");
 	size_t index = 0;
@@ -261,8 +263,9 @@ static void check_references(struct config_decoder *decoder, const struct config
 
 		path = config_join(decoder, path, "fallback.model");
 		check_reference(decoder, config, models, fallback, path);
-		if (fallback && fallback->kind == NODE_SCALAR && strcmp(fallback->text, model->key) == 0)
-			config_report_error(decoder->report, &fallback->place, path, "a model cannot fall back to itself");
+		if (fallback && !node_is_null(fallback) && strcmp(fallback->text, model->key) == 0)
+			config_report_error(decoder->report, &fallback->place, path,
+				"a model cannot fall back to itself");
 	}
 }
 
@@ -289,7 +292,8 @@ static void check_device(struct config_decoder *decoder, const struct config *co
 	char where[WHERE_BYTES];
 
 	if (!is_known)
-		config_report_error(decoder->report, place, path, "there is no device '%s' under 'devices'", device);
+		config_report_error(
+			decoder->report, place, path, "there is no device '%s' under 'devices'", device);
 	else if (budget >= 0 && bytes > budget && node)
 		config_report_error(decoder->report, place, path, "%s do not fit on %s, which has %s (%s)",
 			config_value_print(CONFIG_SIZE, bytes, need, sizeof(need)), device,
@@ -339,9 +343,11 @@ void config_check(struct config_decoder *decoder, const struct config *config)
 		pinned += model->is_pinned && model->is_managed;
 	}
 	if (config->models.count == 0 && models->count == 0)
-		config_report_warning(decoder->report, NULL, "models", "there are none: every request will be refused");
+		config_report_warning(
+			decoder->report, NULL, "models", "there are none: every request will be refused");
 	if (pinned > config->residency.max_resident && config->residency.max_resident > 0)
 		config_report_warning(decoder->report, &models->key_place, "models",
-			"%" PRId64 " are pinned, but only %" PRId64 " may be resident (residency.max_resident)", pinned,
-			config->residency.max_resident);
+			"%" PRId64 " are pinned, but only %" PRId64
+			" may be resident (residency.max_resident)",
+			pinned, config->residency.max_resident);
 }

@@ -81,7 +81,8 @@ static void report_unknown(struct config_decoder *decoder, const struct config_k
 			config_suggest_offer(&suggest, name);
 	}
 	for (size_t i = 0; i < keys->count && !suggest.best; i++) {
-		if (!(keys->items[i].flags & without) && strcmp(get_last_part(keys->items[i].path), child->key) == 0)
+		if (!(keys->items[i].flags & without) &&
+			strcmp(get_last_part(keys->items[i].path), child->key) == 0)
 			suggest.best = keys->items[i].path;
 	}
 	child->is_reported = true;
@@ -144,16 +145,16 @@ static bool is_absent(const struct config_key *key, const struct node *node)
 	return !node || (key->text && key->text[0] == '{' && node_is_null(node) && !node->is_reported);
 }
 
-struct node *config_get_node(struct config_decoder *decoder, const struct config_key *key, struct node *map,
-	const char *path)
+struct node *config_get_node(
+	struct config_decoder *decoder, const struct config_key *key, struct node *map, const char *path)
 {
 	struct node *node = node_get_path(map, key->path);
 
 	if (!is_absent(key, node))
 		return node;
 	if (!key->text) {
-		config_report_error(decoder->report, &map->key_place, path, "key '%s' is missing; it is %s", key->path,
-			config_type_get_text(key->type));
+		config_report_error(decoder->report, &map->key_place, path, "key '%s' is missing; it is %s",
+			key->path, config_type_get_text(key->type));
 		return NULL;
 	}
 	node = make_default(decoder, key);
@@ -172,7 +173,8 @@ void config_decode_keys(struct config_decoder *decoder, const struct config_keys
 		if (key->flags & without)
 			continue;
 		node = config_get_node(decoder, key, map, path);
-		if (node && config_decode_value(decoder, key, node, config_join(decoder, path, key->path), &value))
+		if (node && config_decode_value(
+				    decoder, key, node, config_join(decoder, path, key->path), &value))
 			memcpy((char *)target + key->offset, &value, config_type_get_size(key->type));
 	}
 }

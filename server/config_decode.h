@@ -4,8 +4,8 @@
 #define VGW_SERVER_CONFIG_DECODE_H
 
 #include "config_keys.h"
-#include "env.h"
 #include "config_yaml.h"
+#include "env.h"
 
 struct config_secret {
 	struct config_secret *next;
@@ -53,14 +53,14 @@ config_decode_fn config_decode_object;
 /* config_models.c: types that hold objects */
 config_decode_fn config_decode_devices, config_decode_backend, config_decode_defaults, config_decode_models;
 
-/* All keys of one object: unknown ones are reported, missing ones take their defaults (which are put into the tree
- * too), values go into the struct at `target`. Keys with a flag of `without` are unknown here. */
+/* All keys of one object: unknown ones are reported, missing ones take their defaults (which are put into the
+ * tree too), values go into the struct at `target`. Keys with a flag of `without` are unknown here. */
 void config_decode_keys(struct config_decoder *decoder, const struct config_keys *keys, struct node *map,
 	const char *path, unsigned without, void *target);
 
 /* The node of a key, or that of its default, now in the tree; NULL: missing or exhausted, reported. */
-struct node *config_get_node(struct config_decoder *decoder, const struct config_key *key, struct node *map,
-	const char *path);
+struct node *config_get_node(
+	struct config_decoder *decoder, const struct config_key *key, struct node *map, const char *path);
 
 /* Report unknown keys and sections that are no mappings. */
 void config_check_members(struct config_decoder *decoder, const struct config_keys *keys, struct node *map,
@@ -71,8 +71,8 @@ bool config_refuse(struct config_decoder *decoder, const struct config_key *key,
 	const char *path, const char *why);
 
 /* The text of a scalar with its variables put in; NULL: refused, or exhausted. */
-const char *config_get_text(struct config_decoder *decoder, const struct config_key *key, struct node *node,
-	const char *path);
+const char *config_get_text(
+	struct config_decoder *decoder, const struct config_key *key, struct node *node, const char *path);
 
 /* "a.b" in the arena, or "" when exhausted. */
 const char *config_join(struct config_decoder *decoder, const char *path, const char *key);

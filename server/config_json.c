@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Backends and request defaults leave the configuration as JSON text, because a controller or the request splicer
- * reads them, not the server. */
+/* Backends and request defaults leave the configuration as JSON text, because a controller or the request
+ * splicer reads them, not the server. */
 #include "config_json.h"
 
 #include <ctype.h>
@@ -76,8 +76,8 @@ static void print_variables(FILE *out, const struct config_strings *pairs)
 	(void)fputc('}', out);
 }
 
-void config_json_print_member(FILE *out, const struct config_key *key, const union config_value *value,
-	bool is_first)
+void config_json_print_member(
+	FILE *out, const struct config_key *key, const union config_value *value, bool is_first)
 {
 	(void)fprintf(out, "%s\"%s\":", is_first ? "" : ",", key->path);
 	switch (key->type) {
@@ -104,11 +104,12 @@ void config_json_print_member(FILE *out, const struct config_key *key, const uni
 
 /* --- free values --- */
 
-/* Plain text that YAML 1.1 readers take for a boolean or number and JSON does not: it would be text here, and that
- * is never what was meant. */
+/* Plain text that YAML 1.1 readers take for a boolean or number and JSON does not: it would be text here, and
+ * that is never what was meant. */
 static bool is_ambiguous(const char *text)
 {
-	static const char *const words[] = { "yes", "no", "on", "off", "true", "false", "null", ".inf", "-.inf", ".nan" };
+	static const char *const words[] = { "yes", "no", "on", "off", "true", "false", "null", ".inf",
+		"-.inf", ".nan" };
 	char *end;
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -174,7 +175,8 @@ static bool print_node(struct config_decoder *decoder, const struct config_key *
 			config_json_print_text(out, child->key);
 			(void)fputc(':', out);
 		}
-		if (!print_node(decoder, key, child, is_map ? config_join(decoder, path, child->key) : path, out))
+		if (!print_node(
+			    decoder, key, child, is_map ? config_join(decoder, path, child->key) : path, out))
 			is_good = false;
 	}
 	(void)fputc(is_map ? '}' : ']', out);

@@ -23,7 +23,7 @@ const char *config_stream_close(struct config_stream *stream, struct config_aren
 void config_json_print_text(FILE *out, const char *text);
 
 /* `,"key":value` (without the comma when `is_first`); durations in milliseconds, sizes in bytes. */
-void config_json_print_member(FILE *out, const struct config_key *key, const union config_value *value,
-	bool is_first);
+void config_json_print_member(
+	FILE *out, const struct config_key *key, const union config_value *value, bool is_first);
 
 #endif

@@ -6,25 +6,25 @@
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define ROW(path, type, min, max, words, text, flags, offset, help) \
+#define ROW(path, type, min, max, words, text, flags, offset, help)                                          \
 	{ path, CONFIG_##type, flags, min, max, words, text, offset, help },
 
-#define XX(path, type, min, max, words, text, flags, field, help) \
+#define XX(path, type, min, max, words, text, flags, field, help)                                            \
 	ROW(path, type, min, max, words, text, flags, offsetof(struct config, field), help)
 static const struct config_key server_keys[] = { CONFIG_SERVER_KEYS(XX) };
 #undef XX
 
-#define XX(path, type, min, max, words, text, flags, field, help) \
+#define XX(path, type, min, max, words, text, flags, field, help)                                            \
 	ROW(path, type, min, max, words, text, flags, offsetof(struct config_model, field), help)
 static const struct config_key model_keys[] = { CONFIG_MODEL_KEYS(XX) };
 #undef XX
 
-#define XX(path, type, min, max, words, text, flags, field, help) \
+#define XX(path, type, min, max, words, text, flags, field, help)                                            \
 	ROW(path, type, min, max, words, text, flags, offsetof(struct config_memory, field), help)
 static const struct config_key device_keys[] = { CONFIG_DEVICE_KEYS(XX) };
 #undef XX
 
-#define XX(path, type, min, max, words, text, flags, field, help) \
+#define XX(path, type, min, max, words, text, flags, field, help)                                            \
 	ROW(path, type, min, max, words, text, flags, 0, help)
 static const struct config_key static_keys[] = { CONFIG_BACKEND_STATIC_KEYS(XX) };
 static const struct config_key process_keys[] = { CONFIG_BACKEND_PROCESS_KEYS(XX) };

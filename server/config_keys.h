@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every key of the configuration, once. From these lists come the parser, the defaults, the checks of types and
- * ranges, VLLMGW_* variables, --print-config, the JSON Schema and the README's table. To add a key: one row here, one
- * field in config.h. To add a backend kind: one list of keys and one row in CONFIG_BACKENDS.
+/* Every key of the configuration, once. From these lists come the parser, the defaults, the checks of types
+ * and ranges, VLLMGW_* variables, --print-config, the JSON Schema and the README's table. To add a key: one
+ * row here, one field in config.h. To add a backend kind: one list of keys, one row in CONFIG_BACKENDS, one
+ * array in config_keys.c.
  *
  * XX(path, TYPE, min, max, words, default, flags, field, help)
  *   path     dotted, below the object the list describes; rows of one section stand together
@@ -18,22 +19,22 @@
 #define CONFIG_MAX_BYTES (1LL << 50)
 
 /* XX(TYPE, C type, what to write) */
-#define CONFIG_TYPES(XX)                                                          \
-	XX(TEXT, const char *, "text")                                            \
-	XX(FLAG, bool, "true or false")                                           \
-	XX(NUMBER, int64_t, "a whole number")                                     \
-	XX(DURATION, int64_t, "a duration such as 250ms, 15s, 20m or 1h")         \
-	XX(SIZE, int64_t, "a size such as 64MiB, 24GiB or 500MB")                 \
-	XX(WORD, int, "a word")                                                   \
-	XX(TEXTS, struct config_strings, "a list such as [a, b]")                 \
-	XX(URLS, struct config_strings, "a list of URLs such as [http://127.0.0.1:8001]") \
-	XX(LISTENS, struct config_listens, "an address such as 127.0.0.1:8080 or a list of them") \
-	XX(SIZES, struct config_memories, "a mapping such as {gpu0: 18GiB}")      \
-	XX(VARIABLES, struct config_strings, "a mapping such as {NAME: text}")    \
-	XX(OBJECT, const char *, "a mapping such as {temperature: 0.2}")          \
-	XX(DEVICES, struct config_memories, "a mapping such as {gpu0: {memory: 24GiB}}") \
-	XX(BACKEND, const char *, "a mapping such as {kind: static, urls: [http://127.0.0.1:8001]}") \
-	XX(DEFAULTS, const struct config_model *, "a mapping of keys that models have") \
+#define CONFIG_TYPES(XX)                                                                                     \
+	XX(TEXT, const char *, "text")                                                                       \
+	XX(FLAG, bool, "true or false")                                                                      \
+	XX(NUMBER, int64_t, "a whole number")                                                                \
+	XX(DURATION, int64_t, "a duration such as 250ms, 15s, 20m or 1h")                                    \
+	XX(SIZE, int64_t, "a size such as 64MiB, 24GiB or 500MB")                                            \
+	XX(WORD, int, "a word")                                                                              \
+	XX(TEXTS, struct config_strings, "a list such as [a, b]")                                            \
+	XX(URLS, struct config_strings, "a list of URLs such as [http://127.0.0.1:8001]")                    \
+	XX(LISTENS, struct config_listens, "an address such as 127.0.0.1:8080 or a list of them")            \
+	XX(SIZES, struct config_memories, "a mapping such as {gpu0: 18GiB}")                                 \
+	XX(VARIABLES, struct config_strings, "a mapping such as {NAME: text}")                               \
+	XX(OBJECT, const char *, "a mapping such as {temperature: 0.2}")                                     \
+	XX(DEVICES, struct config_memories, "a mapping such as {gpu0: {memory: 24GiB}}")                     \
+	XX(BACKEND, const char *, "a mapping such as {kind: static, urls: [http://127.0.0.1:8001]}")         \
+	XX(DEFAULTS, const struct config_model *, "a mapping of keys that models have")                      \
 	XX(MODELS, struct config_models, "a mapping from model names to models")
 
 enum config_type {
@@ -46,132 +47,135 @@ enum config_type {
 enum {
 	CONFIG_NULLABLE = 1,     /* null is allowed: NULL, an empty list, -1 */
 	CONFIG_SECRET = 2,       /* shown as ***, must be fit for an HTTP header */
-	CONFIG_PLACEHOLDERS = 4, /* ${PORT} ${MODEL} ${DEVICES} stay as they are */
+	CONFIG_SLOTS = 4, /* ${PORT} ${MODEL} ${DEVICES} stay as they are */
 	CONFIG_OWN = 8,          /* of a model: makes no sense under `defaults` */
 	CONFIG_NOT_EMPTY = 16,   /* a list with at least one item */
 };
 
 #define CONFIG_WORD(name, text) "|" text
 
-#define CONFIG_SERVER_KEYS(XX)                                                                                   \
-	XX("listen", LISTENS, 0, 0, NULL, "127.0.0.1:8080", CONFIG_NOT_EMPTY, listen,                            \
-		"Where clients connect: host:port, \"[::1]:8080\", unix:/path, systemd (socket activation), or a list") \
-	XX("workers", NUMBER, 1, 256, "|auto", "auto", 0, workers,                                               \
-		"Threads, each with its own event loop; auto: one per processor")                                \
-	XX("admin.listen", LISTENS, 0, 0, NULL, "null", CONFIG_NULLABLE, admin.listen,                           \
-		"Own address of the admin routes; null: the same listeners")                                     \
-	XX("admin.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, admin.key,                    \
-		"Key of the admin routes; without one they answer loopback peers only")                          \
-	XX("limits.body", SIZE, 1024, 1LL << 32, NULL, "64MiB", 0, limits.body_bytes,                            \
-		"Largest request body")                                                                          \
-	XX("limits.connections", NUMBER, 1, 1000000, NULL, "10000", 0, limits.connections,                       \
-		"Most client connections at a time")                                                             \
-	XX("limits.header_timeout", DURATION, 100, CONFIG_MAX_MS, NULL, "10s", 0, limits.header_timeout_ms,      \
-		"A request's head must have arrived within this")                                                \
-	XX("limits.body_timeout", DURATION, 100, CONFIG_MAX_MS, NULL, "60s", 0, limits.body_timeout_ms,          \
-		"A request's body must have arrived within this")                                                \
-	XX("limits.queue.requests", NUMBER, 0, 1000000, NULL, "1000", 0, limits.queue_requests,                  \
-		"Most requests that wait for a model at a time")                                                 \
-	XX("limits.queue.bytes", SIZE, 0, CONFIG_MAX_BYTES, NULL, "512MiB", 0, limits.queue_bytes,               \
-		"Most memory that bodies of waiting requests take")                                              \
-	XX("timeouts.connect", DURATION, 1, CONFIG_MAX_MS, NULL, "3s", 0, timeouts.connect_ms,                   \
-		"Connecting to an engine")                                                                       \
-	XX("timeouts.first_byte", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, timeouts.first_byte_ms,            \
-		"From sending a request to the first byte of its answer")                                        \
-	XX("timeouts.idle", DURATION, 1, CONFIG_MAX_MS, NULL, "5m", 0, timeouts.idle_ms,                         \
-		"Between two pieces of an answer")                                                               \
-	XX("timeouts.total", DURATION, 1, CONFIG_MAX_MS, NULL, "1h", 0, timeouts.total_ms,                       \
-		"From sending a request to the end of its answer")                                               \
-	XX("timeouts.drain", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, timeouts.drain_ms,                      \
-		"How long running requests may take to finish when the server stops")                            \
-	XX("heartbeat.idle", DURATION, 100, CONFIG_MAX_MS, NULL, "15s", 0, heartbeat.idle_ms,                    \
-		"Silence of a stream after which a heartbeat is sent")                                           \
-	XX("heartbeat.style", WORD, 0, 0, CONFIG_HEARTBEAT_STYLES(CONFIG_WORD), "comment", 0, heartbeat.style,   \
-		"What a heartbeat is: an SSE comment, an empty data event, or nothing")                          \
-	XX("heartbeat.while_loading", FLAG, 0, 0, NULL, "false", 0, heartbeat.while_loading,                     \
-		"Answer 200 at once and send heartbeats while a model loads; failures become error events")      \
-	XX("log.level", WORD, 0, 0, CONFIG_LOG_LEVELS(CONFIG_WORD), "info", 0, log.level,                        \
-		"Least important lines that are written")                                                        \
-	XX("log.format", WORD, 0, 0, CONFIG_LOG_FORMATS(CONFIG_WORD), "auto", 0, log.format,                     \
-		"auto: text on a terminal, JSON otherwise")                                                      \
-	XX("log.access", FLAG, 0, 0, NULL, "true", 0, log.access, "One line per request")                        \
-	XX("state_dir", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, state_dir,                                    \
-		"State file and engine logs; null: $STATE_DIRECTORY, else $XDG_STATE_HOME/vllmgw, "              \
-		"else ~/.local/state/vllmgw, else /var/lib/vllmgw")                                              \
-	XX("residency.max_resident", NUMBER, 1, 10000, NULL, "1", 0, residency.max_resident,                     \
-		"Most models in memory at a time (those of backends the gateway starts)")                        \
-	XX("residency.max_asleep", NUMBER, 0, 10000, NULL, "0", 0, residency.max_asleep,                         \
-		"Most sleeping models at a time")                                                                \
-	XX("residency.policy", WORD, 0, 0, CONFIG_POLICIES(CONFIG_WORD), "lru", 0, residency.policy,             \
-		"Which model leaves: the least recently used, or the cheapest to miss")                          \
-	XX("residency.max_wait", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, residency.max_wait_ms,              \
-		"Longest wait of a request for its model")                                                       \
-	XX("residency.min_resident", DURATION, 0, CONFIG_MAX_MS, NULL, "10s", 0, residency.min_resident_ms,      \
-		"A model just loaded stays at least this long")                                                  \
-	XX("residency.idle_ttl.sleep", DURATION, 1, CONFIG_MAX_MS, NULL, "null", CONFIG_NULLABLE,                \
-		residency.idle_sleep_ms, "An idle model goes to sleep after this; null: never")                  \
-	XX("residency.idle_ttl.stop", DURATION, 1, CONFIG_MAX_MS, NULL, "null", CONFIG_NULLABLE,                 \
-		residency.idle_stop_ms, "An idle model is stopped after this; null: never")                      \
-	XX("residency.preload", TEXTS, 0, 0, NULL, "[]", 0, residency.preload, "Models loaded at start")         \
-	XX("residency.on_exit", WORD, 0, 0, CONFIG_ON_EXITS(CONFIG_WORD), "stop", 0, residency.on_exit,          \
-		"What happens to engines at a clean stop: stopped, or left for the next start")                  \
-	XX("devices", DEVICES, 0, 0, NULL, "{}", 0, devices,                                                     \
-		"Devices and their memory budgets; empty: discovered, or one device without a budget")           \
-	XX("default_model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, default_model,                            \
-		"Model of requests that name none or an unknown one; null: they are refused")                    \
-	XX("defaults", DEFAULTS, 0, 0, NULL, "{}", 0, defaults, "Keys that models take when they do not set them") \
+#define CONFIG_SERVER_KEYS(XX)                                                                               \
+	XX("listen", LISTENS, 0, 0, NULL, "127.0.0.1:8080", CONFIG_NOT_EMPTY, listen,                        \
+		"Where clients connect: host:port, \"[::1]:8080\", unix:/path, systemd, or a list of them")  \
+	XX("workers", NUMBER, 1, 256, "|auto", "auto", 0, workers,                                           \
+		"Threads, each with its own event loop; auto: one per processor")                            \
+	XX("admin.listen", LISTENS, 0, 0, NULL, "null", CONFIG_NULLABLE, admin.listen,                       \
+		"Own address of the admin routes; null: the same listeners")                                 \
+	XX("admin.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, admin.key,                \
+		"Key of the admin routes; without one they answer loopback peers only")                      \
+	XX("limits.body", SIZE, 1024, 1LL << 32, NULL, "64MiB", 0, limits.body_bytes,                        \
+		"Largest request body")                                                                      \
+	XX("limits.connections", NUMBER, 1, 1000000, NULL, "10000", 0, limits.connections,                   \
+		"Most client connections at a time")                                                         \
+	XX("limits.header_timeout", DURATION, 100, CONFIG_MAX_MS, NULL, "10s", 0, limits.header_timeout_ms,  \
+		"A request's head must have arrived within this")                                            \
+	XX("limits.body_timeout", DURATION, 100, CONFIG_MAX_MS, NULL, "60s", 0, limits.body_timeout_ms,      \
+		"A request's body must have arrived within this")                                            \
+	XX("limits.queue.requests", NUMBER, 0, 1000000, NULL, "1000", 0, limits.queue_requests,              \
+		"Most requests that wait for a model at a time")                                             \
+	XX("limits.queue.bytes", SIZE, 0, CONFIG_MAX_BYTES, NULL, "512MiB", 0, limits.queue_bytes,           \
+		"Most memory that bodies of waiting requests take")                                          \
+	XX("timeouts.connect", DURATION, 1, CONFIG_MAX_MS, NULL, "3s", 0, timeouts.connect_ms,               \
+		"Connecting to an engine")                                                                   \
+	XX("timeouts.first_byte", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, timeouts.first_byte_ms,        \
+		"From sending a request to the first byte of its answer")                                    \
+	XX("timeouts.idle", DURATION, 1, CONFIG_MAX_MS, NULL, "5m", 0, timeouts.idle_ms,                     \
+		"Between two pieces of an answer")                                                           \
+	XX("timeouts.total", DURATION, 1, CONFIG_MAX_MS, NULL, "1h", 0, timeouts.total_ms,                   \
+		"From sending a request to the end of its answer")                                           \
+	XX("timeouts.drain", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, timeouts.drain_ms,                  \
+		"How long running requests may take to finish when the server stops")                        \
+	XX("heartbeat.idle", DURATION, 100, CONFIG_MAX_MS, NULL, "15s", 0, heartbeat.idle_ms,                \
+		"Silence of a stream after which a heartbeat is sent")                                       \
+	XX("heartbeat.style", WORD, 0, 0, CONFIG_HEARTBEAT_STYLES(CONFIG_WORD), "comment", 0,                \
+		heartbeat.style, "What a heartbeat is: an SSE comment, an empty data event, or nothing")     \
+	XX("heartbeat.while_loading", FLAG, 0, 0, NULL, "false", 0, heartbeat.while_loading,                 \
+		"Answer 200 at once and send heartbeats while a model loads; failures become error events")  \
+	XX("log.level", WORD, 0, 0, CONFIG_LOG_LEVELS(CONFIG_WORD), "info", 0, log.level,                    \
+		"Least important lines that are written")                                                    \
+	XX("log.format", WORD, 0, 0, CONFIG_LOG_FORMATS(CONFIG_WORD), "auto", 0, log.format,                 \
+		"auto: text on a terminal, JSON otherwise")                                                  \
+	XX("log.access", FLAG, 0, 0, NULL, "true", 0, log.access, "One line per request")                    \
+	XX("state_dir", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, state_dir,                                \
+		"State file and engine logs; null: $STATE_DIRECTORY, else $XDG_STATE_HOME/vllmgw, "          \
+		"else ~/.local/state/vllmgw, else /var/lib/vllmgw")                                          \
+	XX("residency.max_resident", NUMBER, 1, 10000, NULL, "1", 0, residency.max_resident,                 \
+		"Most models in memory at a time (those of backends the gateway starts)")                    \
+	XX("residency.max_asleep", NUMBER, 0, 10000, NULL, "0", 0, residency.max_asleep,                     \
+		"Most sleeping models at a time")                                                            \
+	XX("residency.policy", WORD, 0, 0, CONFIG_POLICIES(CONFIG_WORD), "lru", 0, residency.policy,         \
+		"Which model leaves: the least recently used, or the cheapest to miss")                      \
+	XX("residency.max_wait", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, residency.max_wait_ms,          \
+		"Longest wait of a request for its model")                                                   \
+	XX("residency.min_resident", DURATION, 0, CONFIG_MAX_MS, NULL, "10s", 0, residency.min_resident_ms,  \
+		"A model just loaded stays at least this long")                                              \
+	XX("residency.idle_ttl.sleep", DURATION, 1, CONFIG_MAX_MS, NULL, "null", CONFIG_NULLABLE,            \
+		residency.idle_sleep_ms, "An idle model goes to sleep after this; null: never")              \
+	XX("residency.idle_ttl.stop", DURATION, 1, CONFIG_MAX_MS, NULL, "null", CONFIG_NULLABLE,             \
+		residency.idle_stop_ms, "An idle model is stopped after this; null: never")                  \
+	XX("residency.preload", TEXTS, 0, 0, NULL, "[]", 0, residency.preload, "Models loaded at start")     \
+	XX("residency.on_exit", WORD, 0, 0, CONFIG_ON_EXITS(CONFIG_WORD), "stop", 0, residency.on_exit,      \
+		"What happens to engines at a clean stop: stopped, or left for the next start")              \
+	XX("devices", DEVICES, 0, 0, NULL, "{}", 0, devices,                                                 \
+		"Devices and their memory budgets; empty: discovered, or one device without a budget")       \
+	XX("default_model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, default_model,                        \
+		"Model of requests that name none or an unknown one; null: they are refused")                \
+	XX("defaults", DEFAULTS, 0, 0, NULL, "{}", 0, defaults,                                              \
+		"Keys that models take when they do not set them")                                           \
 	XX("models", MODELS, 0, 0, NULL, "{}", 0, models, "The models, by name")
 
-#define CONFIG_MODEL_KEYS(XX)                                                                                    \
-	XX("aliases", TEXTS, 0, 0, NULL, "[]", CONFIG_OWN, aliases,                                              \
-		"Other names; one that ends in * matches every name that begins so")                             \
-	XX("served_name", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_OWN, served_name,                   \
-		"What the engine calls the model; null: the model's name")                                       \
-	XX("backend", BACKEND, 0, 0, NULL, NULL, CONFIG_OWN, backend_json,                                       \
-		"Where the engine is or how it is started; `kind` decides which keys there are")                 \
-	XX("balance", WORD, 0, 0, CONFIG_BALANCES(CONFIG_WORD), "least_outstanding", 0, balance,                 \
-		"How a request chooses among several URLs")                                                      \
-	XX("sleep.level", NUMBER, 0, 2, NULL, "0", 0, sleep_level,                                               \
-		"vLLM's sleep level for leaving memory without stopping; 0: never sleeps")                       \
-	XX("memory", SIZES, 0, CONFIG_MAX_BYTES, NULL, "{}", 0, memory,                                          \
-		"Memory the model takes, per device; empty: learned at its first load")                          \
-	XX("devices", TEXTS, 0, 0, NULL, "[]", 0, devices, "Devices the model may be placed on; empty: any")     \
-	XX("pin", FLAG, 0, 0, NULL, "false", 0, is_pinned, "Never evicted")                                      \
-	XX("groups", TEXTS, 0, 0, NULL, "[]", 0, groups, "Models that share a group are not resident together")  \
-	XX("unlisted", FLAG, 0, 0, NULL, "false", 0, is_unlisted, "Served, but not shown by GET /v1/models")     \
-	XX("request.defaults", OBJECT, 0, 0, NULL, "{}", 0, request_defaults_json,                               \
-		"Members put into a request's body where it lacks them; JSON's types (1, 0.5, true, null, \"text\")") \
-	XX("request.strip", TEXTS, 0, 0, NULL, "[]", 0, request_strip, "Members taken out of a request's body")  \
-	XX("fallback.model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, fallback_model,                          \
-		"Model that answers instead when this one cannot; null: none")                                   \
-	XX("fallback.after", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, fallback_after_ms,                      \
+#define CONFIG_MODEL_KEYS(XX)                                                                                \
+	XX("aliases", TEXTS, 0, 0, NULL, "[]", CONFIG_OWN, aliases,                                          \
+		"Other names; one that ends in * matches every name that begins so")                         \
+	XX("served_name", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_OWN, served_name,               \
+		"What the engine calls the model; null: the model's name")                                   \
+	XX("backend", BACKEND, 0, 0, NULL, NULL, CONFIG_OWN, backend_json,                                   \
+		"Where the engine is or how it is started; `kind` decides which keys there are")             \
+	XX("balance", WORD, 0, 0, CONFIG_BALANCES(CONFIG_WORD), "least_outstanding", 0, balance,             \
+		"How a request chooses among several URLs")                                                  \
+	XX("sleep.level", NUMBER, 0, 2, NULL, "0", 0, sleep_level,                                           \
+		"vLLM's sleep level for leaving memory without stopping; 0: never sleeps")                   \
+	XX("memory", SIZES, 0, CONFIG_MAX_BYTES, NULL, "{}", 0, memory,                                      \
+		"Memory the model takes, per device; empty: learned at its first load")                      \
+	XX("devices", TEXTS, 0, 0, NULL, "[]", 0, devices, "Devices the model may be placed on; empty: any") \
+	XX("pin", FLAG, 0, 0, NULL, "false", 0, is_pinned, "Never evicted")                                  \
+	XX("groups", TEXTS, 0, 0, NULL, "[]", 0, groups,                                                     \
+		"Models that share a group are not resident together")                                       \
+	XX("unlisted", FLAG, 0, 0, NULL, "false", 0, is_unlisted, "Served, but not shown by GET /v1/models") \
+	XX("request.defaults", OBJECT, 0, 0, NULL, "{}", 0, request_defaults_json,                           \
+		"Members put into a request's body where it lacks them; types as in JSON")                   \
+	XX("request.strip", TEXTS, 0, 0, NULL, "[]", 0, request_strip,                                       \
+		"Members taken out of a request's body")                                                     \
+	XX("fallback.model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, fallback_model,                      \
+		"Model that answers instead when this one cannot; null: none")                               \
+	XX("fallback.after", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, fallback_after_ms,                  \
 		"How long a request waits for its model before it falls back")
 
-#define CONFIG_DEVICE_KEYS(XX)                                                                                   \
-	XX("memory", SIZE, 1, CONFIG_MAX_BYTES, NULL, "null", CONFIG_NULLABLE, bytes,                            \
+#define CONFIG_DEVICE_KEYS(XX)                                                                               \
+	XX("memory", SIZE, 1, CONFIG_MAX_BYTES, NULL, "null", CONFIG_NULLABLE, bytes,                        \
 		"Memory budget of the device; null: no budget")
 
-#define CONFIG_BACKEND_STATIC_KEYS(XX)                                                                           \
-	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "static")                                                    \
-	XX("urls", URLS, 0, 0, NULL, NULL, CONFIG_NOT_EMPTY, none,                                               \
-		"Base URLs of running engines, without /v1: http://host:port, https://host, unix:/path")         \
-	XX("api_key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, none,                           \
+#define CONFIG_BACKEND_STATIC_KEYS(XX)                                                                       \
+	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "static")                                                \
+	XX("urls", URLS, 0, 0, NULL, NULL, CONFIG_NOT_EMPTY, none,                                           \
+		"Base URLs of running engines, without /v1: http://host:port, https://host, unix:/path")     \
+	XX("api_key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, none,                       \
 		"Key sent to the engine instead of the client's; null: none")
 
-#define CONFIG_BACKEND_PROCESS_KEYS(XX)                                                                          \
-	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "process")                                                   \
-	XX("command", TEXTS, 0, 0, NULL, NULL, CONFIG_NOT_EMPTY | CONFIG_PLACEHOLDERS, none,                     \
-		"Program and arguments, no shell; ${PORT}, ${MODEL} and ${DEVICES} are filled at each start")    \
-	XX("env", VARIABLES, 0, 0, NULL, "{}", CONFIG_PLACEHOLDERS, none,                                        \
-		"Environment of the engine; ${PORT}, ${MODEL} and ${DEVICES} as above")                          \
-	XX("start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, none,                                    \
-		"From the start of the process until it answers")                                                \
-	XX("stop_timeout", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, none,                                     \
+#define CONFIG_BACKEND_PROCESS_KEYS(XX)                                                                      \
+	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "process")                                               \
+	XX("command", TEXTS, 0, 0, NULL, NULL, CONFIG_NOT_EMPTY | CONFIG_SLOTS, none,                        \
+		"Program and arguments, no shell; ${PORT}, ${MODEL}, ${DEVICES} are filled at each start")   \
+	XX("env", VARIABLES, 0, 0, NULL, "{}", CONFIG_SLOTS, none,                                           \
+		"Environment of the engine; ${PORT}, ${MODEL} and ${DEVICES} as above")                      \
+	XX("start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, none,                                \
+		"From the start of the process until it answers")                                            \
+	XX("stop_timeout", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, none,                                 \
 		"From SIGTERM until what is left is killed")
 
 /* XX(kind, array of keys in config_keys.c, is_managed, help) */
-#define CONFIG_BACKENDS(XX)                                                                                      \
-	XX("static", static_keys, false, "engines that somebody else runs")                                           \
+#define CONFIG_BACKENDS(XX)                                                                                  \
+	XX("static", static_keys, false, "engines that somebody else runs")                                  \
 	XX("process", process_keys, true, "an engine the gateway starts and stops as a child process")
 
 struct config_key {

@@ -18,7 +18,8 @@ static bool open_list(struct config_decoder *decoder, const struct config_key *k
 		return true;
 	if (node->kind == NODE_LIST && node->count == 0 && (key->flags & CONFIG_NOT_EMPTY)) {
 		node->is_reported = true;
-		config_report_error(decoder->report, &node->place, path, "is empty; it needs at least one item");
+		config_report_error(
+			decoder->report, &node->place, path, "is empty; it needs at least one item");
 		return false;
 	}
 	*first = node->kind == NODE_LIST ? node->first : node;
@@ -28,7 +29,8 @@ static bool open_list(struct config_decoder *decoder, const struct config_key *k
 	return config_refuse(decoder, key, node, path, "is not a list; write it as [item, item]");
 }
 
-static const char *get_item_path(struct config_decoder *decoder, const struct node *list, const char *path, size_t i)
+static const char *get_item_path(
+	struct config_decoder *decoder, const struct node *list, const char *path, size_t i)
 {
 	const char *text;
 
@@ -49,7 +51,7 @@ static bool decode_strings(struct config_decoder *decoder, const struct config_k
 	bool is_good = true;
 
 	out->strings = (struct config_strings){ NULL, 0 };
-	text_key.flags = key->flags & CONFIG_PLACEHOLDERS;
+	text_key.flags = key->flags & CONFIG_SLOTS;
 	if (!open_list(decoder, key, node, path, are_urls, &item, &count))
 		return false;
 	items = config_arena_calloc(decoder->arena, count + 1, sizeof(*items));
@@ -67,7 +69,7 @@ static bool decode_strings(struct config_decoder *decoder, const struct config_k
 		items[i] = text.text;
 		if (are_urls)
 			problem = config_value_check_url(text.text);
-		else if (!text.text[0] && !(key->flags & CONFIG_PLACEHOLDERS))
+		else if (!text.text[0] && !(key->flags & CONFIG_SLOTS))
 			problem = "is empty";
 		if (problem && strstr(problem, "credentials"))
 			config_report_error(decoder->report, &item->place, item_path, "this URL %s", problem);
@@ -128,7 +130,9 @@ bool config_decode_listens(struct config_decoder *decoder, const struct config_k
 bool config_decode_sizes(struct config_decoder *decoder, const struct config_key *key, struct node *node,
 	const char *path, union config_value *out)
 {
-	const struct config_key size_key = { .path = "", .type = CONFIG_SIZE, .min = key->min, .max = key->max };
+	const struct config_key size_key = {
+		.path = "", .type = CONFIG_SIZE, .min = key->min, .max = key->max
+	};
 	struct config_memory *items;
 	size_t count = 0;
 	bool is_good = true;
@@ -142,7 +146,8 @@ bool config_decode_sizes(struct config_decoder *decoder, const struct config_key
 	for (struct node *child = node->first; child; child = child->next) {
 		union config_value size;
 
-		if (!config_decode_number(decoder, &size_key, child, config_join(decoder, path, child->key), &size)) {
+		if (!config_decode_number(
+			    decoder, &size_key, child, config_join(decoder, path, child->key), &size)) {
 			is_good = false;
 			continue;
 		}
@@ -154,8 +159,10 @@ bool config_decode_sizes(struct config_decoder *decoder, const struct config_key
 
 static bool is_variable_name(const char *name)
 {
-	return *name && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") == strlen(name) &&
-		!(*name >= '0' && *name <= '9');
+	return *name &&
+	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") ==
+		       strlen(name) &&
+	       !(*name >= '0' && *name <= '9');
 }
 
 bool config_decode_variables(struct config_decoder *decoder, const struct config_key *key, struct node *node,

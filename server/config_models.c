@@ -37,7 +37,8 @@ bool config_decode_devices(struct config_decoder *decoder, const struct config_k
 
 	out->memories = (struct config_memories){ NULL, 0 };
 	if (node->kind != NODE_MAP)
-		return config_refuse(decoder, key, node, path, "is not a mapping such as {gpu0: {memory: 24GiB}}");
+		return config_refuse(
+			decoder, key, node, path, "is not a mapping such as {gpu0: {memory: 24GiB}}");
 	items = config_arena_calloc(decoder->arena, node->count + 1, sizeof(*items));
 	if (!items)
 		return false;
@@ -45,7 +46,8 @@ bool config_decode_devices(struct config_decoder *decoder, const struct config_k
 		const char *child_path = config_join(decoder, path, child->key);
 
 		if (child->kind != NODE_MAP) {
-			(void)config_refuse(decoder, key, child, child_path, "is not a device; write {memory: 24GiB}");
+			(void)config_refuse(
+				decoder, key, child, child_path, "is not a device; write {memory: 24GiB}");
 			continue;
 		}
 		items[count] = (struct config_memory){ child->key, -1 };
@@ -58,7 +60,8 @@ bool config_decode_devices(struct config_decoder *decoder, const struct config_k
 
 /* --- backends --- */
 
-static const struct config_backend *get_backend(struct config_decoder *decoder, struct node *map, const char *path)
+static const struct config_backend *get_backend(
+	struct config_decoder *decoder, struct node *map, const char *path)
 {
 	static const struct config_key key = { .path = "kind", .type = CONFIG_TEXT };
 	struct node *node = node_get(map, "kind");
@@ -71,11 +74,12 @@ static const struct config_backend *get_backend(struct config_decoder *decoder, 
 	for (size_t i = 0; i < config_backend_count; i++) {
 		size_t len = strlen(kinds);
 
-		(void)snprintf(kinds + len, sizeof(kinds) - len, "%s%s", i ? ", " : "", config_backends[i].kind);
+		(void)snprintf(
+			kinds + len, sizeof(kinds) - len, "%s%s", i ? ", " : "", config_backends[i].kind);
 	}
 	if (!node) {
-		config_report_error(decoder->report, &map->key_place, path, "key 'kind' is missing; it is one of %s",
-			kinds);
+		config_report_error(decoder->report, &map->key_place, path,
+			"key 'kind' is missing; it is one of %s", kinds);
 		return NULL;
 	}
 	path = config_join(decoder, path, "kind");
@@ -88,8 +92,9 @@ static const struct config_backend *get_backend(struct config_decoder *decoder, 
 	for (size_t i = 0; i < config_backend_count; i++)
 		config_suggest_offer(&suggest, config_backends[i].kind);
 	node->is_reported = true;
-	config_report_error(decoder->report, &node->place, path, "'%s' is no kind of backend (there are %s)%s", kind.text,
-		kinds, config_suggest_print(&suggest, hint, sizeof(hint)));
+	config_report_error(decoder->report, &node->place, path,
+		"'%s' is no kind of backend (there are %s)%s", kind.text, kinds,
+		config_suggest_print(&suggest, hint, sizeof(hint)));
 	return NULL;
 }
 
@@ -108,8 +113,8 @@ static bool has_value(const struct config_key *key, const union config_value *va
 	}
 }
 
-static bool print_backend(struct config_decoder *decoder, const struct config_backend *backend, struct node *map,
-	const char *path, FILE *out)
+static bool print_backend(struct config_decoder *decoder, const struct config_backend *backend,
+	struct node *map, const char *path, FILE *out)
 {
 	bool is_first = true;
 	bool is_good = true;
@@ -120,7 +125,8 @@ static bool print_backend(struct config_decoder *decoder, const struct config_ba
 		struct node *node = config_get_node(decoder, key, map, path);
 		union config_value value;
 
-		if (!node || !config_decode_value(decoder, key, node, config_join(decoder, path, key->path), &value)) {
+		if (!node || !config_decode_value(
+				     decoder, key, node, config_join(decoder, path, key->path), &value)) {
 			is_good = false;
 			continue;
 		}
@@ -142,7 +148,8 @@ bool config_decode_backend(struct config_decoder *decoder, const struct config_k
 
 	out->text = NULL;
 	if (node->kind != NODE_MAP)
-		return config_refuse(decoder, key, node, path, "is not a backend; write {kind: static, urls: [...]}");
+		return config_refuse(
+			decoder, key, node, path, "is not a backend; write {kind: static, urls: [...]}");
 	backend = get_backend(decoder, node, path);
 	if (!backend)
 		return false;
@@ -186,7 +193,8 @@ static bool take_defaults(struct config_decoder *decoder, struct node *map)
 		if (node_get_path(map, key->path))
 			continue;
 		node = clone(decoder->arena, node);
-		if (!node || (!node_put_path(decoder->arena, map, key->path, node) && decoder->arena->is_exhausted))
+		if (!node || (!node_put_path(decoder->arena, map, key->path, node) &&
+				     decoder->arena->is_exhausted))
 			return false;
 	}
 	return true;
@@ -206,8 +214,22 @@ static const char *check_name(const char *name)
 	return NULL;
 }
 
-static void decode_model(struct config_decoder *decoder, struct node *node, const char *path,
-	struct config_model *model)
+/* A default of the program's; it goes into the tree, so that it is shown. */
+static void take_name(struct config_decoder *decoder, struct node *map, struct config_model *model)
+{
+	static const struct config_place place = { CONFIG_FROM_DEFAULT, NULL, 0, 0 };
+	struct node *node = node_new(decoder->arena, NODE_SCALAR, &place);
+
+	model->served_name = model->name;
+	if (!node)
+		return;
+	node->is_literal = true;
+	node->text = model->name;
+	(void)node_put_path(decoder->arena, map, "served_name", node);
+}
+
+static void decode_model(
+	struct config_decoder *decoder, struct node *node, const char *path, struct config_model *model)
 {
 	const struct config_backend *backend;
 	const struct node *kind;
@@ -222,7 +244,7 @@ static void decode_model(struct config_decoder *decoder, struct node *node, cons
 		return;
 	config_decode_keys(decoder, &config_model_keys, node, path, 0, model);
 	if (!model->served_name)
-		model->served_name = model->name;
+		take_name(decoder, node, model);
 	kind = node_get_path(node, "backend.kind");
 	backend = kind ? config_backend_find(kind->text) : NULL;
 	model->backend_kind = backend ? backend->kind : "";

@@ -75,7 +75,7 @@ bool node_put_path(struct config_arena *arena, struct node *map, const char *pat
 {
 	size_t len = strcspn(path, ".");
 	struct node *old = get_n(map, path, len);
-	struct node *below = old;
+	struct node *below;
 
 	if (map->kind != NODE_MAP)
 		return false;

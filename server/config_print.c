@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The effective configuration as YAML that can be loaded again, in the table's order, each value with its place:
+/* The effective configuration as YAML that can be loaded again, in the table's order, each value with its
+ *place:
  *
  *	limits:
  *	  body: 64MiB  # default
@@ -24,16 +25,17 @@ struct printer {
 
 static bool is_plain_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("_./+%-", c);
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       strchr("_./+%-", c);
 }
 
 /* Would it be read back as the same text, also inside [ ] and { }? A colon only between other characters. */
 static bool is_plain(const char *text)
 {
-	if (!*text || strchr("-+%", *text))
-		return text[0] == '-' && text[1] && strspn(text + 1, "0123456789.") == strlen(text + 1);
+	if (!*text || *text == '%' || strcmp(text, "-") == 0)
+		return false;
 	for (const char *at = text; *at; at++) {
-		if (*at == ':' && at != text && at[1] && !strchr(":", at[1]))
+		if (*at == ':' && at != text && at[1] && at[1] != ':')
 			continue;
 		if (!is_plain_char(*at))
 			return false;
@@ -41,10 +43,35 @@ static bool is_plain(const char *text)
 	return true;
 }
 
+/* Characters that YAML folds or refuses when they stand for themselves: C1 controls, line separators, byte
+ * order marks, non-characters. Returns how many bytes it takes; 0: none of these. */
+static size_t print_special(FILE *out, const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+	unsigned code = 0;
+
+	if (at[0] == 0xc2 && at[1] < 0xa0)
+		code = at[1];
+	else if (at[0] >= 0xe0 && at[0] < 0xf0 && at[1] && at[2])
+		code = (at[0] & 0xfu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+	if (code >= 0xa0 && code != 0x2028 && code != 0x2029 && code != 0xfeff && code < 0xfffe)
+		return 0;
+	if (!code)
+		return 0;
+	(void)fprintf(out, "\\u%04x", code);
+	return code < 0x800 ? 2 : 3;
+}
+
 static void print_quoted(FILE *out, const char *text, bool doubles_dollars)
 {
 	(void)fputc('"', out);
 	for (; *text; text++) {
+		size_t len = print_special(out, text);
+
+		if (len) {
+			text += len - 1;
+			continue;
+		}
 		if (*text == '"' || *text == '\\')
 			(void)fprintf(out, "\\%c", *text);
 		else if ((unsigned char)*text < 0x20 || *text == 0x7f)
@@ -77,13 +104,14 @@ static bool has_secret_name(const struct node *node)
 /* An engine's command and environment are shown as they were written: what variables put in may be secret. */
 static void print_scalar(const struct printer *printer, const struct config_key *key, const struct node *node)
 {
-	bool is_source = (key->flags & CONFIG_PLACEHOLDERS) && !node->is_literal;
+	bool is_source = (key->flags & CONFIG_SLOTS) && !node->is_literal;
 	const char *text = is_source && node->source ? node->source : node->text;
 	bool is_hidden = key->flags & CONFIG_SECRET;
+	bool can_be_null = !node->source || (key->flags & CONFIG_NULLABLE) || key->type == CONFIG_OBJECT;
 
 	if (key->type == CONFIG_VARIABLES && has_secret_name(node))
 		is_hidden = true;
-	if (node_is_null(node) && !(is_source && node->source))
+	if (node_is_null(node) && can_be_null)
 		(void)fputs("null", printer->out);
 	else if (is_hidden && *text)
 		(void)fputs("\"***\"", printer->out);
@@ -91,6 +119,14 @@ static void print_scalar(const struct printer *printer, const struct config_key 
 		print_quoted(printer->out, text, !is_source);
 	else
 		(void)fputs(text, printer->out);
+}
+
+static void print_name(FILE *out, const char *name)
+{
+	if (is_plain(name) && !looks_like_null(name))
+		(void)fputs(name, out);
+	else
+		print_quoted(out, name, false);
 }
 
 static void print_flow(const struct printer *printer, const struct config_key *key, const struct node *node)
@@ -104,7 +140,7 @@ static void print_flow(const struct printer *printer, const struct config_key *k
 		if (child != node->first)
 			(void)fputs(", ", printer->out);
 		if (node->kind == NODE_MAP) {
-			print_quoted(printer->out, child->key, false);
+			print_name(printer->out, child->key);
 			(void)fputs(": ", printer->out);
 		}
 		print_flow(printer, key, child);
@@ -155,29 +191,21 @@ static int print_sections(const struct printer *printer, const char *path, const
 	return depth;
 }
 
-static void print_name(const struct printer *printer, const char *name)
-{
-	if (is_plain(name) && !looks_like_null(name))
-		(void)fputs(name, printer->out);
-	else
-		print_quoted(printer->out, name, false);
-	(void)fputc(':', printer->out);
-}
-
-static void print_object(const struct printer *printer, const struct config_keys *keys, const struct node *map,
-	int depth);
+static void print_object(
+	const struct printer *printer, const struct config_keys *keys, const struct node *map, int depth);
 
 static void print_models(const struct printer *printer, const struct node *models, int depth)
 {
 	for (const struct node *model = models->first; model; model = model->next) {
 		print_indent(printer, depth);
-		print_name(printer, model->key);
-		(void)fputc('\n', printer->out);
+		print_name(printer->out, model->key);
+		(void)fputs(":\n", printer->out);
 		print_object(printer, &config_model_keys, model, depth + 1);
 	}
 }
 
-static void print_key(const struct printer *printer, const struct config_key *key, const struct node *node, int depth)
+static void print_key(
+	const struct printer *printer, const struct config_key *key, const struct node *node, int depth)
 {
 	const struct node *kind = node_get(node, "kind");
 	const struct config_backend *backend = kind ? config_backend_find(kind->text) : NULL;
@@ -197,8 +225,8 @@ static void print_key(const struct printer *printer, const struct config_key *ke
 	}
 }
 
-static void print_object(const struct printer *printer, const struct config_keys *keys, const struct node *map,
-	int depth)
+static void print_object(
+	const struct printer *printer, const struct config_keys *keys, const struct node *map, int depth)
 {
 	const char *last = "";
 

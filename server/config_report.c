@@ -37,8 +37,8 @@ static void flatten(char *text)
 	}
 }
 
-static void add(struct config_messages *messages, const struct config_place *place, const char *path,
-	const char *format, va_list args)
+static void __attribute__((format(printf, 4, 0))) add(struct config_messages *messages,
+	const struct config_place *place, const char *path, const char *format, va_list args)
 {
 	struct config_message *message;
 	char where[256];
@@ -52,8 +52,8 @@ static void add(struct config_messages *messages, const struct config_place *pla
 		message->origin = place->origin;
 		message->line = place->line;
 		message->column = place->column;
-		(void)snprintf(message->text, sizeof(message->text), "%s: ",
-			config_place_print(place, where, sizeof(where)));
+		(void)snprintf(message->text, sizeof(message->text),
+			"%s: ", config_place_print(place, where, sizeof(where)));
 	}
 	len = strlen(message->text);
 	if (path && *path) {
@@ -102,6 +102,6 @@ void config_report_sort(struct config_report *report)
 {
 	qsort(report->errors.lines, config_messages_count(&report->errors), sizeof(report->errors.lines[0]),
 		by_position);
-	qsort(report->warnings.lines, config_messages_count(&report->warnings), sizeof(report->warnings.lines[0]),
-		by_position);
+	qsort(report->warnings.lines, config_messages_count(&report->warnings),
+		sizeof(report->warnings.lines[0]), by_position);
 }

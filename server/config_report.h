@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is wrong with a configuration, as lines for people. It has a fixed size, so that "out of memory" can be
- * reported too; nothing here prints. */
+/* What is wrong with a configuration, as lines for people. It has a fixed size, so that "out of memory" can
+ * be reported too; nothing here prints. */
 #ifndef VGW_SERVER_CONFIG_REPORT_H
 #define VGW_SERVER_CONFIG_REPORT_H
 

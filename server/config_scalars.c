@@ -18,7 +18,8 @@ bool config_refuse(struct config_decoder *decoder, const struct config_key *key,
 	if (node->kind == NODE_LIST)
 		config_report_error(decoder->report, &node->place, path, "expected %s, found a list", what);
 	else if (node->kind == NODE_MAP)
-		config_report_error(decoder->report, &node->place, path, "expected %s, found a mapping", what);
+		config_report_error(
+			decoder->report, &node->place, path, "expected %s, found a mapping", what);
 	else if (node_is_null(node))
 		config_report_error(decoder->report, &node->place, path, "expected %s, found nothing%s", what,
 			key->type == CONFIG_TEXT ? "; write \"\" for an empty text" : "");
@@ -29,8 +30,8 @@ bool config_refuse(struct config_decoder *decoder, const struct config_key *key,
 	return false;
 }
 
-const char *config_get_text(struct config_decoder *decoder, const struct config_key *key, struct node *node,
-	const char *path)
+const char *config_get_text(
+	struct config_decoder *decoder, const struct config_key *key, struct node *node, const char *path)
 {
 	if (node->is_reported)
 		return NULL;
@@ -38,7 +39,7 @@ const char *config_get_text(struct config_decoder *decoder, const struct config_
 		(void)config_refuse(decoder, key, node, path, "");
 		return NULL;
 	}
-	if (!env_expand(decoder->env, decoder->arena, node, path, key->flags & CONFIG_PLACEHOLDERS, decoder->report))
+	if (!env_expand(decoder->env, decoder->arena, node, path, key->flags & CONFIG_SLOTS, decoder->report))
 		return NULL;
 	return node->text;
 }
@@ -52,8 +53,8 @@ static bool is_fit_for_a_header(const char *text)
 	return true;
 }
 
-static bool keep_secret(struct config_decoder *decoder, const struct config_key *key, struct node *node,
-	const char *path)
+static bool keep_secret(
+	struct config_decoder *decoder, const struct config_key *key, struct node *node, const char *path)
 {
 	struct config_secret *secret;
 
@@ -78,7 +79,7 @@ bool config_decode_text(struct config_decoder *decoder, const struct config_key 
 		return false;
 	if ((key->flags & CONFIG_NULLABLE) && (node_is_null(node) || !node->text[0]))
 		return true;
-	if (node_is_null(node))
+	if (node_is_null(node) && !node->source) /* an empty variable is an empty text */
 		return config_refuse(decoder, key, node, path, "");
 	out->text = node->text;
 	return key->flags & CONFIG_SECRET ? keep_secret(decoder, key, node, path) : true;
@@ -122,7 +123,7 @@ bool config_decode_number(struct config_decoder *decoder, const struct config_ke
 		return key->flags & CONFIG_NULLABLE ? true : config_refuse(decoder, key, node, path, "");
 	}
 	problem = key->type == CONFIG_NUMBER ? config_value_parse_number(text, &out->number)
-		: key->type == CONFIG_SIZE   ? config_value_parse_size(text, &out->number)
+		  : key->type == CONFIG_SIZE ? config_value_parse_size(text, &out->number)
 					     : config_value_parse_duration(text, &out->number);
 	if (problem) {
 		(void)snprintf(why, sizeof(why), "%s; write %s%s%s", problem, config_type_get_text(key->type),
@@ -138,8 +139,8 @@ bool config_decode_number(struct config_decoder *decoder, const struct config_ke
 }
 
 /* "is none of debug, info; did you mean 'info'?" */
-static bool refuse_word(struct config_decoder *decoder, const struct config_key *key, struct node *node,
-	const char *path)
+static bool refuse_word(
+	struct config_decoder *decoder, const struct config_key *key, struct node *node, const char *path)
 {
 	struct config_suggest suggest;
 	char words[16][32];
@@ -153,7 +154,8 @@ static bool refuse_word(struct config_decoder *decoder, const struct config_key 
 		(void)snprintf(why + len, sizeof(why) - len, "%s%s", i ? ", " : "", words[i]);
 		len = strlen(why);
 	}
-	(void)snprintf(why + len, sizeof(why) - len, "%s", config_suggest_print(&suggest, hint, sizeof(hint)));
+	(void)snprintf(
+		why + len, sizeof(why) - len, "%s", config_suggest_print(&suggest, hint, sizeof(hint)));
 	return config_refuse(decoder, key, node, path, why);
 }
 
@@ -165,7 +167,8 @@ bool config_decode_word(struct config_decoder *decoder, const struct config_key 
 
 	if (!text)
 		return false;
-	for (out->word = 0; config_words_get(key->words, (size_t)out->word, word, sizeof(word)); out->word++) {
+	for (out->word = 0; config_words_get(key->words, (size_t)out->word, word, sizeof(word));
+		out->word++) {
 		if (strcmp(word, text) == 0)
 			return true;
 	}

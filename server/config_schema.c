@@ -9,7 +9,8 @@
 #define SIZE_PATTERN "^(0|[0-9]+(\\.[0-9]+)?(B|[kK]B|MB|GB|TB|KiB|MiB|GiB|TiB))$"
 #define URL_PATTERN "^(https?://|unix:/|.*\\$\\{)"
 
-/* jansson's _new functions take their argument also when they fail, and fail when it is NULL: one flag is enough. */
+/* jansson's _new functions take their argument also when they fail, and fail when it is NULL: one flag is
+ * enough. */
 static void put(json_t *object, const char *name, json_t *value, bool *has_failed)
 {
 	if (json_object_set_new(object, name, value) != 0)
@@ -32,27 +33,32 @@ static json_t *make_type(const struct config_key *key)
 	case CONFIG_TEXTS:
 		return json_pack("{s:s,s:{s:s}}", "type", "array", "items", "$ref", "#/$defs/text");
 	case CONFIG_URLS:
-		return json_pack("{s:[{s:s,s:s},{s:s,s:i,s:{s:s,s:s}}]}", "anyOf", "type", "string", "pattern",
-			URL_PATTERN, "type", "array", "minItems", 1, "items", "type", "string", "pattern", URL_PATTERN);
+		return json_pack("{s:[{s:s,s:s},{s:s,s:i,s:{s:s,s:s}}]}", "anyOf", "type", "string",
+			"pattern", URL_PATTERN, "type", "array", "minItems", 1, "items", "type", "string",
+			"pattern", URL_PATTERN);
 	case CONFIG_LISTENS:
-		return json_pack("{s:[{s:s},{s:s,s:i,s:{s:s}}]}", "anyOf", "type", "string", "type", "array", "minItems",
-			1, "items", "type", "string");
+		return json_pack("{s:[{s:s},{s:s,s:i,s:{s:s}}]}", "anyOf", "type", "string", "type", "array",
+			"minItems", 1, "items", "type", "string");
 	case CONFIG_SIZES:
-		return json_pack("{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/size");
+		return json_pack(
+			"{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/size");
 	case CONFIG_VARIABLES:
-		return json_pack("{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/text");
+		return json_pack(
+			"{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/text");
 	case CONFIG_OBJECT:
 		return json_pack("{s:s}", "type", "object");
 	case CONFIG_DEVICES:
-		return json_pack("{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/device");
+		return json_pack(
+			"{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/device");
 	case CONFIG_BACKEND:
 		return json_pack("{s:s}", "$ref", "#/$defs/backend");
 	case CONFIG_DEFAULTS:
 		return json_pack("{s:s}", "$ref", "#/$defs/defaults");
 	case CONFIG_MODELS:
-		return json_pack("{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/model");
+		return json_pack(
+			"{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/model");
 	default:
-		return json_pack("{s:s}", "type", "string");
+		return json_pack("{s:s}", "$ref", "#/$defs/text");
 	}
 }
 
@@ -76,19 +82,28 @@ static json_t *make_default(const struct config_key *key)
 	return value ? value : json_string(key->text);
 }
 
+/* The schema allows `choice` too. */
+static json_t *add_choice(json_t *schema, json_t *choice, bool *has_failed)
+{
+	json_t *choices = json_object_get(schema, "anyOf");
+
+	if (!choices)
+		return json_pack("{s:[o,o]}", "anyOf", schema, choice);
+	if (json_array_append_new(choices, choice) != 0)
+		*has_failed = true;
+	return schema;
+}
+
 static json_t *make_key(const struct config_key *key, const char *constant, bool *has_failed)
 {
 	json_t *schema = key->type == CONFIG_WORD ? make_words(key, has_failed) : make_type(key);
-	json_t *choice = NULL;
 
 	if (key->type == CONFIG_NUMBER && key->words)
-		choice = make_words(key, has_failed);
-	else if (key->flags & CONFIG_NULLABLE)
-		choice = json_pack("{s:s}", "type", "null");
-	else if (key->type == CONFIG_WORD)
-		choice = json_pack("{s:s}", "$ref", "#/$defs/variable");
-	if (choice)
-		schema = json_pack("{s:[o,o]}", "anyOf", schema, choice);
+		schema = add_choice(schema, make_words(key, has_failed), has_failed);
+	if (key->flags & CONFIG_NULLABLE)
+		schema = add_choice(schema, json_pack("{s:s}", "type", "null"), has_failed);
+	if (key->type == CONFIG_WORD)
+		schema = add_choice(schema, json_pack("{s:s}", "$ref", "#/$defs/variable"), has_failed);
 	if (constant) {
 		json_decref(schema);
 		schema = json_pack("{s:s}", "const", constant);
@@ -113,8 +128,8 @@ static json_t *open_section(json_t *properties, const char *path, bool *has_fail
 		(void)snprintf(name, sizeof(name), "%.*s", (int)(dot - path), path);
 		section = json_object_get(properties, name);
 		if (!section) {
-			section = json_pack("{s:[s,s],s:b,s:{}}", "type", "object", "null", "additionalProperties", 0,
-				"properties");
+			section = json_pack("{s:[s,s],s:b,s:{}}", "type", "object", "null",
+				"additionalProperties", 0, "properties");
 			put(properties, name, section, has_failed);
 		}
 		properties = json_object_get(section, "properties");
@@ -122,10 +137,11 @@ static json_t *open_section(json_t *properties, const char *path, bool *has_fail
 	return properties;
 }
 
-static json_t *make_object(const struct config_keys *keys, unsigned without, const char *kind, bool *has_failed)
+static json_t *make_object(
+	const struct config_keys *keys, unsigned without, const char *kind, bool *has_failed)
 {
-	json_t *object = json_pack("{s:s,s:b,s:{},s:[]}", "type", "object", "additionalProperties", 0, "properties",
-		"required");
+	json_t *object = json_pack(
+		"{s:s,s:b,s:{},s:[]}", "type", "object", "additionalProperties", 0, "properties", "required");
 
 	for (size_t i = 0; i < keys->count && object; i++) {
 		const struct config_key *key = &keys->items[i];
@@ -136,7 +152,8 @@ static json_t *make_object(const struct config_keys *keys, unsigned without, con
 			continue;
 		put(open_section(json_object_get(object, "properties"), key->path, has_failed), name,
 			make_key(key, constant, has_failed), has_failed);
-		if (!key->text && json_array_append_new(json_object_get(object, "required"), json_string(key->path)) != 0)
+		if (!key->text && json_array_append_new(
+					  json_object_get(object, "required"), json_string(key->path)) != 0)
 			*has_failed = true;
 	}
 	return object;
@@ -147,18 +164,20 @@ static json_t *make_definitions(bool *has_failed)
 	json_t *backends = json_array();
 	json_t *definitions = json_object();
 
-	put(definitions, "variable", json_pack("{s:s,s:s}", "type", "string", "pattern", "\\$\\{"), has_failed);
+	put(definitions, "variable", json_pack("{s:s,s:s}", "type", "string", "pattern", "\\$\\{"),
+		has_failed);
 	put(definitions, "text", json_pack("{s:[s,s,s]}", "type", "string", "number", "boolean"), has_failed);
 	put(definitions, "duration",
-		json_pack("{s:[{s:s,s:s},{s:i},{s:s}]}", "anyOf", "type", "string", "pattern", DURATION_PATTERN, "const", 0,
-			"$ref", "#/$defs/variable"),
+		json_pack("{s:[{s:s,s:s},{s:i},{s:s}]}", "anyOf", "type", "string", "pattern",
+			DURATION_PATTERN, "const", 0, "$ref", "#/$defs/variable"),
 		has_failed);
 	put(definitions, "size",
-		json_pack("{s:[{s:s,s:s},{s:i},{s:s}]}", "anyOf", "type", "string", "pattern", SIZE_PATTERN, "const", 0,
-			"$ref", "#/$defs/variable"),
+		json_pack("{s:[{s:s,s:s},{s:i},{s:s}]}", "anyOf", "type", "string", "pattern", SIZE_PATTERN,
+			"const", 0, "$ref", "#/$defs/variable"),
 		has_failed);
 	for (size_t i = 0; i < config_backend_count; i++) {
-		json_t *backend = make_object(&config_backends[i].keys, 0, config_backends[i].kind, has_failed);
+		json_t *backend =
+			make_object(&config_backends[i].keys, 0, config_backends[i].kind, has_failed);
 
 		put(backend, "description", json_string(config_backends[i].help), has_failed);
 		if (json_array_append_new(backends, backend) != 0)
@@ -166,7 +185,8 @@ static json_t *make_definitions(bool *has_failed)
 	}
 	put(definitions, "backend", json_pack("{s:o}", "oneOf", backends), has_failed);
 	put(definitions, "device", make_object(&config_device_keys, 0, NULL, has_failed), has_failed);
-	put(definitions, "defaults", make_object(&config_model_keys, CONFIG_OWN, NULL, has_failed), has_failed);
+	put(definitions, "defaults", make_object(&config_model_keys, CONFIG_OWN, NULL, has_failed),
+		has_failed);
 	put(definitions, "model", make_object(&config_model_keys, 0, NULL, has_failed), has_failed);
 	return definitions;
 }

@@ -12,7 +12,7 @@ enum { LONGEST = 64 };
 static bool is_same(char a, char b)
 {
 	return tolower((unsigned char)a) == tolower((unsigned char)b) || (a == '-' && b == '_') ||
-		(a == '_' && b == '-');
+	       (a == '_' && b == '-');
 }
 
 static size_t smallest(size_t a, size_t b, size_t c)
@@ -65,10 +65,13 @@ void config_suggest_offer(struct config_suggest *suggest, const char *candidate)
 	size_t limit = (wanted_len > len ? wanted_len : len) / 3;
 	size_t distance;
 
+	limit = limit ? limit : 1;
 	if (wanted_len > LONGEST || len > LONGEST || wanted_len == 0)
 		return;
 	distance = get_distance(suggest->wanted, wanted_len, candidate, len);
-	if (distance > (limit ? limit : 1) || distance >= wanted_len)
+	if (wanted_len >= 3 && strncmp(candidate, suggest->wanted, wanted_len) == 0 && distance > limit)
+		distance = limit; /* a beginning is as good as a slip of the finger */
+	if (distance > limit || distance >= wanted_len)
 		return;
 	if (suggest->best && suggest->distance <= distance)
 		return;

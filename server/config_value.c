@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers, durations, sizes, URLs and addresses. YAML's own guesses play no part: 012 is no octal, on is no bool. */
+/* Numbers, durations, sizes, URLs and addresses. YAML's own guesses play no part: 012 is no octal, on is no
+ * bool. */
 #include "config_value.h"
 
 #include <ctype.h>
@@ -16,8 +17,8 @@ struct unit {
 /* Largest first within each kind, so that printing finds the shortest spelling. */
 static const struct unit durations[] = { { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 } };
 static const struct unit sizes[] = { { "TiB", 1LL << 40 }, { "GiB", 1LL << 30 }, { "MiB", 1LL << 20 },
-	{ "KiB", 1LL << 10 }, { "TB", 1000000000000LL }, { "GB", 1000000000LL }, { "MB", 1000000LL }, { "kB", 1000LL },
-	{ "KB", 1000LL }, { "B", 1 } };
+	{ "KiB", 1LL << 10 }, { "TB", 1000000000000LL }, { "GB", 1000000000LL }, { "MB", 1000000LL },
+	{ "kB", 1000LL }, { "KB", 1000LL }, { "B", 1 } };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -73,7 +74,8 @@ static const char *parse_quantity(const char *text, const struct unit *units, si
 	for (const char *at = text; at < rest; at++) {
 		if (*at == '.')
 			continue;
-		if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *at - '0', &value))
+		if (__builtin_mul_overflow(value, 10, &value) ||
+			__builtin_add_overflow(value, *at - '0', &value))
 			return "is too large";
 	}
 	for (size_t i = 0; i < fraction_len; i++)
@@ -107,7 +109,8 @@ const char *config_value_print(enum config_type type, int64_t value, char *text,
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (value % units[i].factor == 0) {
-			(void)snprintf(text, size, "%lld%s", (long long)(value / units[i].factor), units[i].name);
+			(void)snprintf(
+				text, size, "%lld%s", (long long)(value / units[i].factor), units[i].name);
 			break;
 		}
 	}

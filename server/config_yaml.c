@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libyaml's events to nodes. The event interface is used, not yaml_parser_load(): it builds nothing, so that the
- * bounds below hold for everything that is built, and an alias cannot multiply a document. */
+/* libyaml's events to nodes. The event interface is used, not yaml_parser_load(): it builds nothing, so that
+ * the bounds below hold for everything that is built, and an alias cannot multiply a document. */
 #include "config_yaml.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
+
+#include "config_mask.h"
 
 struct reader {
 	struct config_arena *arena;
 	struct config_report *report;
 	const char *name;
-	const char *text;
+	const char *text; /* as libyaml sees it */
 	size_t len;
+	bool is_masked; /* references in it are masked (config_mask.h) */
 	struct node *root;
 	struct node *open[YAML_MAX_DEPTH]; /* containers we are inside of, outermost first */
-	struct node *key[YAML_MAX_DEPTH];  /* per container: the key whose value comes next; a scalar, or NULL */
+	struct node
+		*key[YAML_MAX_DEPTH]; /* per container: the key whose value comes next; a scalar, or NULL */
 	size_t depth;
 	size_t nodes;
 	size_t documents;
@@ -70,12 +75,15 @@ static void report_parser_error(struct reader *reader, const yaml_parser_t *pars
 	}
 	place = get_place(reader, &parser->problem_mark);
 	if (parser->context)
-		config_report_error(reader->report, &place, NULL, "not valid YAML: %s (%s from line %d); text that "
+		config_report_error(reader->report, &place, NULL,
+			"not valid YAML: %s (%s from line %d); text that "
 			"begins with [ { * & ! or contains ': ' needs quotes",
 			problem, parser->context, (int)parser->context_mark.line + 1);
 	else
-		config_report_error(reader->report, &place, NULL, "not valid YAML: %s; text that begins with "
-			"[ { * & ! or contains ': ' needs quotes", problem);
+		config_report_error(reader->report, &place, NULL,
+			"not valid YAML: %s; text that begins with "
+			"[ { * & ! or contains ': ' needs quotes",
+			problem);
 }
 
 /* --- putting nodes together --- */
@@ -101,8 +109,8 @@ static void put_value(struct reader *reader, struct node *node)
 	node->key_place = key->place;
 	twin = node_get(parent, key->text);
 	if (twin) {
-		config_report_error(reader->report, &key->place, NULL, "duplicate key '%s'; it is already on line %d",
-			key->text, twin->key_place.line);
+		config_report_error(reader->report, &key->place, NULL,
+			"duplicate key '%s'; it is already on line %d", key->text, twin->key_place.line);
 		return;
 	}
 	node_append(parent, node);
@@ -111,7 +119,7 @@ static void put_value(struct reader *reader, struct node *node)
 static bool wants_key(const struct reader *reader)
 {
 	return reader->depth > 0 && reader->open[reader->depth - 1]->kind == NODE_MAP &&
-		!reader->key[reader->depth - 1];
+	       !reader->key[reader->depth - 1];
 }
 
 static struct node *make(struct reader *reader, enum node_kind kind, const yaml_mark_t *mark)
@@ -129,14 +137,15 @@ static struct node *make(struct reader *reader, enum node_kind kind, const yaml_
 	return node;
 }
 
-static void refuse_anchor_and_tag(struct reader *reader, const yaml_mark_t *mark, const yaml_char_t *anchor,
-	const yaml_char_t *tag)
+static void refuse_anchor_and_tag(
+	struct reader *reader, const yaml_mark_t *mark, const yaml_char_t *anchor, const yaml_char_t *tag)
 {
 	struct config_place place = get_place(reader, mark);
 
 	if (anchor)
 		config_report_error(reader->report, &place, NULL,
-			"anchors (&%s) are not supported; repeat the value, or put it under 'defaults'", anchor);
+			"anchors (&%s) are not supported; repeat the value, or put it under 'defaults'",
+			anchor);
 	if (tag)
 		config_report_error(reader->report, &place, NULL,
 			"tags (%s) are not supported; remove it, the key decides the type", tag);
@@ -147,17 +156,21 @@ static void on_scalar(struct reader *reader, const yaml_event_t *event)
 	const char *text = (const char *)event->data.scalar.value;
 	size_t len = event->data.scalar.length;
 	struct node *node;
+	char *copy;
 
 	refuse_anchor_and_tag(reader, &event->start_mark, event->data.scalar.anchor, event->data.scalar.tag);
 	node = make(reader, NODE_SCALAR, &event->start_mark);
 	if (!node)
 		return;
 	node->is_quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-	node->text = config_arena_strndup(reader->arena, text, len);
-	if (!node->text) {
+	copy = config_arena_strndup(reader->arena, text, len);
+	if (!copy) {
 		reader->is_stopped = true;
 		return;
 	}
+	node->text = copy;
+	if (reader->is_masked)
+		config_unmask(copy);
 	if (memchr(text, '\0', len))
 		stop(reader, &node->place, "text with a NUL character; remove the \\0");
 	else if (!wants_key(reader))
@@ -272,7 +285,8 @@ static void read_events(struct reader *reader, yaml_parser_t *parser)
 struct node *yaml_parse(struct config_arena *arena, const char *name, const char *text, size_t len,
 	struct config_report *report)
 {
-	struct reader reader = { .arena = arena, .report = report, .name = name, .text = text, .len = len };
+	struct reader reader = { .arena = arena, .report = report, .name = name };
+	struct config_mask mask;
 	struct config_place top = { CONFIG_FROM_FILE, name, 1, 1 };
 	yaml_parser_t parser;
 
@@ -280,12 +294,17 @@ struct node *yaml_parse(struct config_arena *arena, const char *name, const char
 		config_report_error(report, &top, NULL, "larger than 1 MiB; a configuration is smaller");
 		return NULL;
 	}
-	if (!yaml_parser_initialize(&parser)) {
+	if (!config_mask(&mask, text, len) || !yaml_parser_initialize(&parser)) {
+		free(mask.text);
 		arena->is_exhausted = true;
 		return NULL;
 	}
+	reader.text = mask.text ? mask.text : text;
+	reader.len = mask.text ? mask.len : len;
+	reader.is_masked = mask.text != NULL;
 	read_events(&reader, &parser);
 	yaml_parser_delete(&parser);
+	free(mask.text);
 	if (reader.is_stopped)
 		return NULL;
 	if (!reader.root)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A YAML document as a tree of nodes, each with its place. A plain subset on purpose: no anchors, aliases, tags or
- * second documents, bounded in size, depth and number. Scalars stay text: what they mean is the schema's business. */
+/* A YAML document as a tree of nodes, each with its place. A plain subset on purpose: no anchors, aliases,
+ * tags or second documents, bounded in size, depth and number. Scalars stay text: what they mean is the
+ * schema's business. */
 #ifndef VGW_SERVER_CONFIG_YAML_H
 #define VGW_SERVER_CONFIG_YAML_H
 
@@ -24,15 +25,16 @@ struct node {
 	const char *key;               /* in a map; NULL otherwise */
 	struct config_place key_place; /* in a map */
 	const char *text;              /* scalar; never contains a NUL byte */
-	const char *source;            /* scalar: the text before ${NAME} was replaced; NULL when nothing was */
-	struct node *first;            /* list, map: children in their order */
+	const char *source; /* scalar: the text before ${NAME} was replaced; NULL when nothing was */
+	struct node *first; /* list, map: children in their order */
 	struct node *last;
 	struct node *next;
 	size_t count;
 };
 
-/* Parse one document; an empty one is an empty map. NULL: the report says why, or the arena is exhausted. A tree
- * may come with errors reported, as far as the reader could go on. `name` is borrowed for the tree's life. */
+/* Parse one document; an empty one is an empty map. NULL: the report says why, or the arena is exhausted. A
+ * tree may come with errors reported, as far as the reader could go on. `name` is borrowed for the tree's
+ * life. */
 struct node *yaml_parse(struct config_arena *arena, const char *name, const char *text, size_t len,
 	struct config_report *report);
 

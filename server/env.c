@@ -63,12 +63,13 @@ static size_t get_name_len(const char *text)
 {
 	size_t len = 0;
 
-	while (isalpha((unsigned char)text[len]) || text[len] == '_' || (len > 0 && isdigit((unsigned char)text[len])))
+	while (isalpha((unsigned char)text[len]) || text[len] == '_' ||
+		(len > 0 && isdigit((unsigned char)text[len])))
 		len++;
 	return len;
 }
 
-static bool is_placeholder(const char *name, size_t len)
+static bool is_slot(const char *name, size_t len)
 {
 	static const char *const names[] = { "PORT", "MODEL", "DEVICES" };
 
@@ -93,7 +94,7 @@ static void remember(struct env *env, struct config_arena *arena, const char *na
 
 /* One reference at `text`, which begins with "${": writes its value, returns what follows it, or NULL. */
 static const char *expand_reference(struct env *env, struct config_arena *arena, const struct node *node,
-	const char *path, const char *text, bool keeps_placeholders, FILE *out, struct config_report *report)
+	const char *path, const char *text, bool keeps_slots, FILE *out, struct config_report *report)
 {
 	const char *name = text + 2;
 	size_t len = get_name_len(name);
@@ -102,18 +103,19 @@ static const char *expand_reference(struct env *env, struct config_arena *arena,
 
 	if (!end || len == 0 || (name[len] != '}' && strncmp(name + len, ":-", 2) != 0)) {
 		config_report_error(report, &node->place, path,
-			"a '${' here does not begin ${NAME} or ${NAME:-default}; write $${ for the characters themselves");
+			"a '${' here does not begin ${NAME} or ${NAME:-default}; write $${ for the "
+			"characters themselves");
 		return NULL;
 	}
-	if (keeps_placeholders && name[len] == '}' && is_placeholder(name, len)) {
+	if (keeps_slots && name[len] == '}' && is_slot(name, len)) {
 		(void)fwrite(text, 1, (size_t)(end + 1 - text), out);
 		return end + 1;
 	}
 	remember(env, arena, name, len);
 	value = find_n(env, name, len);
 	if (value && !is_utf8(value)) {
-		config_report_error(report, &node->place, path, "the value of variable %.*s is not valid UTF-8",
-			(int)len, name);
+		config_report_error(report, &node->place, path,
+			"the value of variable %.*s is not valid UTF-8", (int)len, name);
 		return NULL;
 	}
 	if (name[len] == ':' && (!value || !*value)) {
@@ -122,14 +124,15 @@ static const char *expand_reference(struct env *env, struct config_arena *arena,
 		(void)fputs(value, out);
 	} else {
 		config_report_error(report, &node->place, path,
-			"variable %.*s is not set; set it, or write ${%.*s:-default}", (int)len, name, (int)len, name);
+			"variable %.*s is not set; set it, or write ${%.*s:-default}", (int)len, name,
+			(int)len, name);
 		return NULL;
 	}
 	return end + 1;
 }
 
-static bool expand_into(struct env *env, struct config_arena *arena, const struct node *node, const char *path,
-	bool keeps_placeholders, FILE *out, struct config_report *report)
+static bool expand_into(struct env *env, struct config_arena *arena, const struct node *node,
+	const char *path, bool keeps_slots, FILE *out, struct config_report *report)
 {
 	const char *at = node->text;
 
@@ -139,7 +142,7 @@ static bool expand_into(struct env *env, struct config_arena *arena, const struc
 		(void)fwrite(at, 1, plain, out);
 		at += plain;
 		if (at[0] == '$' && at[1] == '{') {
-			at = expand_reference(env, arena, node, path, at, keeps_placeholders, out, report);
+			at = expand_reference(env, arena, node, path, at, keeps_slots, out, report);
 			if (!at)
 				return false;
 		} else if (at[0] == '$') {
@@ -151,7 +154,7 @@ static bool expand_into(struct env *env, struct config_arena *arena, const struc
 }
 
 bool env_expand(struct env *env, struct config_arena *arena, struct node *node, const char *path,
-	bool keeps_placeholders, struct config_report *report)
+	bool keeps_slots, struct config_report *report)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -165,7 +168,7 @@ bool env_expand(struct env *env, struct config_arena *arena, struct node *node, 
 		arena->is_exhausted = true;
 		return false;
 	}
-	is_good = expand_into(env, arena, node, path, keeps_placeholders, out, report);
+	is_good = expand_into(env, arena, node, path, keeps_slots, out, report);
 	if (ferror(out))
 		arena->is_exhausted = true;
 	if (fclose(out) != 0)
@@ -211,8 +214,8 @@ static void print_name(const struct config_key *key, char *name, size_t size)
 		*name = *name == '.' ? '_' : (char)toupper((unsigned char)*name);
 }
 
-static struct node *make_scalar(struct config_arena *arena, const struct config_place *place, const char *text,
-	size_t len)
+static struct node *make_scalar(
+	struct config_arena *arena, const struct config_place *place, const char *text, size_t len)
 {
 	struct node *node = node_new(arena, NODE_SCALAR, place);
 
@@ -266,7 +269,8 @@ static void override(const struct env *env, struct config_arena *arena, struct n
 		config_report_error(report, &place, key->path, "the value is not valid UTF-8");
 		return;
 	}
-	if (key->type == CONFIG_TEXTS || (key->type == CONFIG_LISTENS && *value && strcmp(value, "null") != 0))
+	if (key->type == CONFIG_TEXTS ||
+		(key->type == CONFIG_LISTENS && *value && strcmp(value, "null") != 0))
 		node = make_list(arena, &place, value);
 	else
 		node = make_scalar(arena, &place, value, strlen(value));
@@ -274,8 +278,8 @@ static void override(const struct env *env, struct config_arena *arena, struct n
 		(void)node_put_path(arena, root, key->path, node);
 }
 
-void env_override(const struct env *env, struct config_arena *arena, struct node *root,
-	struct config_report *report)
+void env_override(
+	const struct env *env, struct config_arena *arena, struct node *root, struct config_report *report)
 {
 	for (size_t i = 0; i < config_server_keys.count; i++) {
 		if (can_override(&config_server_keys.items[i]))
@@ -301,21 +305,22 @@ static bool is_known(const struct env *env, const char *name)
 	return false;
 }
 
+/* Compared without the prefix, which all have in common. */
 static void warn(const char *name, struct config_report *report)
 {
 	struct config_place place = { CONFIG_FROM_VARIABLE, name, 0, 0 };
 	char hint[NAME_BYTES + 32];
-	char best[NAME_BYTES] = "";
+	char best[NAME_BYTES];
 	char known[NAME_BYTES];
 	struct config_suggest suggest;
 
-	config_suggest_init(&suggest, name);
+	config_suggest_init(&suggest, name + strlen(PREFIX));
 	for (size_t i = 0; i < config_server_keys.count; i++) {
 		if (!can_override(&config_server_keys.items[i]))
 			continue;
 		print_name(&config_server_keys.items[i], known, sizeof(known));
-		config_suggest_offer(&suggest, known);
-		if (suggest.best == known) {
+		config_suggest_offer(&suggest, known + strlen(PREFIX));
+		if (suggest.best == known + strlen(PREFIX)) {
 			memcpy(best, known, sizeof(best));
 			suggest.best = best;
 		}

@@ -15,14 +15,14 @@ struct env {
 /* The value, or NULL. */
 const char *env_find(const struct env *env, const char *name);
 
-/* Replace in a scalar ${NAME} and ${NAME:-default} by the variable and $$ by $, once. With `keeps_placeholders`
+/* Replace in a scalar ${NAME} and ${NAME:-default} by the variable and $$ by $, once. With `keeps_slots`
  * ${PORT}, ${MODEL} and ${DEVICES} stay. false: reported, or exhausted. */
 bool env_expand(struct env *env, struct config_arena *arena, struct node *node, const char *path,
-	bool keeps_placeholders, struct config_report *report);
+	bool keeps_slots, struct config_report *report);
 
 /* Put the values of VLLMGW_* variables into the tree, over what the file says. */
-void env_override(const struct env *env, struct config_arena *arena, struct node *root,
-	struct config_report *report);
+void env_override(
+	const struct env *env, struct config_arena *arena, struct node *root, struct config_report *report);
 
 /* Warn of VLLMGW_* variables that nothing used. Call it when all values have been expanded. */
 void env_warn_of_unknown(const struct env *env, struct config_report *report);

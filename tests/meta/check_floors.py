@@ -20,7 +20,7 @@ FLOORS = {"util": 0, "core": 1, "json": 1, "net": 1, "observe": 2, "backend": 2,
 HOMES = {
     r"curl/.*": (r"lib/net/.*", "libcurl belongs to lib/net: reach it through net/transport.h or net/fetch.h"),
     r"microhttpd\.h": (r"server/front/.*", "libmicrohttpd belongs to server/front"),
-    r"yaml\.h": (r"server/yaml\.[ch]", "libyaml belongs to server/yaml.c"),
+    r"yaml\.h": (r"server/config_yaml\.c", "libyaml belongs to server/config_yaml.c"),
     r"systemd/.*": (r"server/.*", "libsystemd belongs to the server"),
     r"cmocka\.h": (r"tests/.*", "cmocka belongs to the tests"),
 }
