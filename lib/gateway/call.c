@@ -18,6 +18,12 @@ vgw_call *vgw__call_of_link(struct vgw__list *link)
 	return VGW__CONTAINER(link, vgw_call, link);
 }
 
+/* The only writer of the state. */
+void vgw__call_enter(vgw_call *call, enum vgw__call_state state)
+{
+	call->state = state;
+}
+
 /* --- letting go ----------------------------------------------------------------------------------------------- */
 
 void vgw__call_drop_upstream(vgw_call *call)
@@ -214,7 +220,7 @@ static void give_answer(vgw_defer *defer)
 void vgw__call_fail(vgw_call *call, vgw_fault fault, const char *text)
 {
 	vgw__call_drop_upstream(call);
-	call->state = VGW__CALL_ANSWER;
+	vgw__call_enter(call, VGW__CALL_ANSWER);
 	call->fault = fault;
 	call->fault_text = text ? vgw__strdup(text) : NULL;
 	vgw_timer_cancel(call->worker->loop, &call->deadline);
@@ -309,7 +315,7 @@ void vgw__call_send(vgw_call *call, const char *why)
 	atomic_fetch_add_explicit(&call->target->in_flight, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&call->target->total, 1, memory_order_relaxed);
 	call->attempts++;
-	call->state = VGW__CALL_HEAD;
+	vgw__call_enter(call, VGW__CALL_HEAD);
 	call->sent_ns = vgw__now_ns();
 	if (start(call, &err) != VGW_OK) {
 		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, err.text);

@@ -92,6 +92,9 @@ struct vgw_call {
 	char request_id[VGW__REQUEST_ID_BYTES];
 };
 
+/* The only writer of the state. */
+void vgw__call_enter(vgw_call *call, enum vgw__call_state state);
+
 vgw_call *vgw__call_of_link(struct vgw__list *link);
 
 /* Send it to a target not tried yet; without one the call fails for `why`. */

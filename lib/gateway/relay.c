@@ -41,7 +41,7 @@ static void on_head(void *user, const struct vgw__response_head *head)
 		vgw__call_fail(call, VGW_FAULT_BAD_UPSTREAM_RESPONSE, why);
 		return;
 	case VGW__VERDICT_DIGEST:
-		call->state = VGW__CALL_DIGEST;
+		vgw__call_enter(call, VGW__CALL_DIGEST);
 		call->status = 0;
 		vgw__buf_init(&call->held, VGW__DIGEST_MAX_BYTES);
 		call->digested_status = head->status;
@@ -51,11 +51,11 @@ static void on_head(void *user, const struct vgw__response_head *head)
 	}
 	call->is_sse = call->head->is_sse;
 	if (!call->is_sse) {
-		call->state = VGW__CALL_HOLD;
+		vgw__call_enter(call, VGW__CALL_HOLD);
 		vgw__buf_init(&call->held, VGW__HOLD_MAX_BYTES);
 		return;
 	}
-	call->state = VGW__CALL_RELAY;
+	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__sse_init(&call->sse, call->worker->gateway->options.max_event_bytes);
 	vgw__call_give_head(call);
 }
@@ -63,7 +63,7 @@ static void on_head(void *user, const struct vgw__response_head *head)
 /* The answer outgrew what is held back: from here on it is relayed, and can only break off. */
 static enum vgw__flow stop_holding(vgw_call *call, const char *data, size_t len)
 {
-	call->state = VGW__CALL_RELAY;
+	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__call_give_head(call);
 	if (call->held.len)
 		(void)vgw__call_deliver(call, call->held.data, call->held.len);

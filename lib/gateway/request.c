@@ -209,7 +209,7 @@ static vgw_status ask_for_lease(vgw_call *call, vgw_error *err)
 		call->leased_ns = call->begun_ns; /* an open gate is no wait */
 		return VGW_OK;
 	}
-	call->state = VGW__CALL_LEASE;
+	vgw__call_enter(call, VGW__CALL_LEASE);
 	call->waiter = vgw__residency_wait(call->worker->gateway->residency, call->seat->resident,
 		call->worker->loop, deadline_ms, on_granted, call, err);
 	if (!call->waiter)

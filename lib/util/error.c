@@ -73,7 +73,9 @@ void vgw__error_reset(vgw_error *err)
 		*err = (vgw_error)VGW_ERROR_INIT;
 }
 
-__attribute__((format(printf, 5, 0)))
+static vgw_status set(vgw_error *err, vgw_status status, int sys_errno, vgw_fault fault, const char *format,
+	va_list ap) __attribute__((format(printf, 5, 0)));
+
 static vgw_status set(vgw_error *err, vgw_status status, int sys_errno, vgw_fault fault, const char *format,
 	va_list ap)
 {
