@@ -101,6 +101,21 @@ static enum vgw__verdict judge(const struct vgw__response_head *head, const char
 	return VGW__VERDICT_FORWARD;
 }
 
+/* Not zeroed: most of it is room for text. */
+static struct vgw__held_head *new_head(uint32_t status, int64_t content_length)
+{
+	struct vgw__held_head *head = vgw__realloc(NULL, sizeof(*head));
+
+	if (!head)
+		return NULL;
+	head->status = status;
+	head->is_sse = false;
+	head->content_length = content_length;
+	head->header_count = 0;
+	head->text_len = 0;
+	return head;
+}
+
 enum vgw__verdict vgw__head_judge(struct vgw__held_head **out, vgw_call *call, const struct vgw__response_head *head,
 	const char **why)
 {
@@ -110,11 +125,9 @@ enum vgw__verdict vgw__head_judge(struct vgw__held_head **out, vgw_call *call, c
 	*out = NULL;
 	if (verdict != VGW__VERDICT_FORWARD)
 		return verdict;
-	held = vgw__alloc(sizeof(*held));
+	held = new_head(head->status, head->content_length);
 	if (!held)
 		return VGW__VERDICT_NOMEM;
-	held->status = head->status;
-	held->content_length = head->content_length;
 	held->is_sse = head->status == 200 && begins_with(find(head, "content-type"), "text/event-stream");
 	add_allowed(held, head);
 	if (held->is_sse) {
@@ -129,12 +142,10 @@ enum vgw__verdict vgw__head_judge(struct vgw__held_head **out, vgw_call *call, c
 
 struct vgw__held_head *vgw__head_new_own(vgw_call *call, uint32_t status, size_t len)
 {
-	struct vgw__held_head *head = vgw__alloc(sizeof(*head));
+	struct vgw__held_head *head = new_head(status, (int64_t)len);
 
 	if (!head)
 		return NULL;
-	head->status = status;
-	head->content_length = (int64_t)len;
 	add_text(head, "content-type", "application/json");
 	vgw__head_add_ours(head, call);
 	return head;
