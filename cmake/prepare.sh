@@ -103,7 +103,7 @@ build() {
 		return 1
 	fi
 	if ! ninja -C "$folder" -j "$VGW_JOBS" >>"$log" 2>&1; then
-		grep -nE 'error|FAILED|undefined reference' "$log" | head -n 30 >&2
+		grep -E 'error:|undefined reference|Error ' "$log" | cut -c 1-220 | head -n 30 >&2
 		printf 'build/%s could not be built (the whole log: build/logs/%s)\n' "$name" "${log##*/}" >&2
 		return 1
 	fi

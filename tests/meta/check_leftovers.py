@@ -5,7 +5,7 @@ import re
 from house import Problem, Sample, line_of, main
 
 MARKERS = ["TO" "DO", "FIX" "ME", "XX" "X", "HA" "CK"]
-UNDONE = ["not " "implemented", "un" "implemented", "place" "holder"]
+UNDONE = ["not " "implemented", "un" "implemented", "place" "holder for", "place" "holder until", "a place" "holder,"]
 MACHINE = ["/wo" "rk", "/fa" "rm", "/ho" "me/[a-z]", "/ro" "ot/(?!\\.cache/huggingface)", "/tmp/w" "t/",
            "bash_" "jobs"]
 REGISTRIES = ["registry\\.np" "mjs", "py" "pi\\.org", "files\\.python" "hosted", "proxy\\.go" "lang",
@@ -51,7 +51,7 @@ REFUSED = (
 )
 ACCEPTED = [
     Sample("an X-macro, a word that contains one, a relative path",
-           {"lib/util/a.c": "#define XX(a) a\nint workhorse; /* the todos of others */\n",
+           {"lib/util/a.c": "#define XX(a) a\nint workhorse; /* fills the place" "holders, the todos of others */\n",
             "a.md": "see ./wo" "rk and ${X}/wo" "rk and net" "wo" "rk/main\n"}),
 ]
 

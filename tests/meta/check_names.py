@@ -5,7 +5,7 @@ import re
 from house import Problem, Sample, blank, functions, line_of, main
 
 TYPEDEF_T = re.compile(r"^typedef\b[^;{]*?\b(\w+_t)\s*(?:;|\)\s*\()|^\}\s*(\w+_t)\s*;", re.M)
-STATIC = re.compile(r"^static\b")
+STATIC = re.compile(r"^(__attribute__\(\(.*\)\)\s+)?static\b")
 PUBLIC_MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.M)
 GUARD = re.compile(r"#ifndef (\w+)\n#define (\w+)\n")
 
@@ -73,7 +73,7 @@ REFUSED = [
 ]
 ACCEPTED = [
     Sample("as the house does it", {
-        "lib/util/a.c": "static int c;\n#define X 1\n\nvoid vgw_c(void)\n{\n}\n\n"
+        "lib/util/a.c": "__attribute__((format(printf, 1, 0)))\nstatic int d(const char *f)\n{\n}\n\nstatic int c;\n#define X 1\n\nvoid vgw_c(void)\n{\n}\n\n"
                         "typedef int (*a_fn)(uint32_t, size_t);\nstatic size_t a(uint8_t *b)\n{\n}\n\n"
                         "vgw_status vgw_a(vgw_status (*f)(void), int b)\n{\n}\n",
         "lib/util/a.h": "#ifndef VGW_UTIL_A_H\n#define VGW_UTIL_A_H\n#endif\n"}),

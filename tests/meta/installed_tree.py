@@ -15,6 +15,7 @@ def parse():
     parser.add_argument("--root", required=True)
     parser.add_argument("--build", required=True)
     parser.add_argument("--cmake", default="cmake")
+    parser.add_argument("--generator", default="Ninja", help="CMake's, as the library was built with")
     parser.add_argument("--cc", default="cc")
     parser.add_argument("--cxx", default="c++")
     parser.add_argument("--flags", default="", help="flags the installed library was built with")
@@ -52,8 +53,8 @@ def install(args, folder):
 
 def by_cmake(args, folder, prefix):
     outside = os.path.join(folder, "outside")
-    run(args.cmake, "-S", os.path.join(args.root, "examples"), "-B", outside, f"-DCMAKE_PREFIX_PATH={prefix}",
-        f"-DCMAKE_C_COMPILER={args.cc}", f"-DCMAKE_C_FLAGS={args.flags} -Wall -Wextra -Werror")
+    run(args.cmake, "-S", os.path.join(args.root, "examples"), "-B", outside, "-G", args.generator,
+        f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_C_COMPILER={args.cc}", f"-DCMAKE_C_FLAGS={args.flags} -Wall -Wextra -Werror")
     run(args.cmake, "--build", outside, "--parallel", "2")
     sources = glob.glob(os.path.join(args.root, "examples", "*.c"))
     programs = glob.glob(os.path.join(outside, "example_*"))
@@ -94,8 +95,8 @@ def static_by_cmake(args, folder, prefix):
                    "target_compile_definitions(consumer PRIVATE _GNU_SOURCE)\n"
                    "target_link_libraries(consumer PRIVATE vllmgw::static)\n")
     build = os.path.join(consumer, "build")
-    run(args.cmake, "-S", consumer, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_C_COMPILER={args.cc}",
-        f"-DCMAKE_C_FLAGS={args.flags}")
+    run(args.cmake, "-S", consumer, "-B", build, "-G", args.generator, f"-DCMAKE_PREFIX_PATH={prefix}",
+        f"-DCMAKE_C_COMPILER={args.cc}", f"-DCMAKE_C_FLAGS={args.flags}")
     run(args.cmake, "--build", build)
     answer = run(os.path.join(build, "consumer"), stdin="hello\n")
     expect("answer: HELLO" in answer, "find_package() gives vllmgw::static too")
