@@ -91,7 +91,7 @@ struct vgw__residency_config {
 	int64_t stable_ms;            /* 60000: READY for so long forgives earlier failures */
 	int64_t stuck_retry_ms;       /* 30000 */
 	int64_t rate_half_life_ms;    /* 300000: memory of arrival rates */
-	bool keep_unwanted_load;      /* a load goes on although nobody waits for it any more */
+	bool cancel_unwanted_load;    /* a start that nobody waits for any more is cancelled */
 	uint64_t seed;                /* of the jitter */
 };
 
@@ -262,7 +262,7 @@ struct vgw__replica_view {
 	int64_t footprint_bytes[VGW__DEVICES_MAX]; /* while awake, learned or configured */
 	uint64_t cold_starts;
 	uint64_t wakes;
-	struct vgw__times start, wake, sleep, stop, drain; /* drain + settle are in sleep and stop's callers' hands */
+	struct vgw__times start, wake, sleep, stop, drain; /* sleep and stop include the settle gate */
 };
 
 struct vgw__planner;
@@ -277,8 +277,8 @@ void vgw__planner_copy(struct vgw__planner *to, const struct vgw__planner *from)
 /* What the open gate of `model` has seen; call it before a step for each replica whose gate is open. */
 void vgw__planner_observe(struct vgw__planner *planner, int32_t model, const struct vgw__usage *usage);
 
-/* Digest one event. Returns VGW__REASON_NONE, or why a command (LOAD ... SHUTDOWN, ADOPT, MODEL_*) is not obeyed; a
- * refused REQUEST is answered by a REFUSE action instead. The actions are read with vgw__planner_get_actions()
+/* Digest one event. Returns VGW__REASON_NONE, or why a command (LOAD and all after it) is not obeyed; a
+ * refused REQUEST is answered by a REFUSE action instead (FULL: its waiter index is in use or none). The actions are read with vgw__planner_get_actions()
  * until the next step. */
 enum vgw__reason vgw__planner_step(struct vgw__planner *planner, const struct vgw__event *event, int64_t now_ms);
 const struct vgw__action *vgw__planner_get_actions(const struct vgw__planner *planner, size_t *count);
@@ -299,7 +299,8 @@ uint64_t vgw__planner_stale_count(const struct vgw__planner *planner); /* answer
 void vgw__planner_restore(struct vgw__planner *planner, int32_t model, const struct vgw__replica_view *learned);
 
 /* Recounts everything from scratch. 0, or the number of the first broken invariant (TESTING: I1 budgets, I2 release
- * of memory, I3 leases, I4 one engine, I5 grants, I6 groups, I7 counts, I17 no lost wake-up) with a sentence in
+ * of memory, I3 leases, I4 one engine, I5 grants, I6 groups, I7 counts, I17 no lost wake-up, 26 something that
+ * cannot happen did) with a sentence in
  * *what (may be NULL). */
 int vgw__planner_check(const struct vgw__planner *planner, int64_t now_ms, const char **what);
 
