@@ -181,6 +181,8 @@ void vgw__cell_reopen(struct vgw__planner *p, struct vgw__replica *r, const stru
 	(void)feed;
 	VGW__MUST(p, !r->is_final, "a final drain was revoked");
 	r->pending = VGW__PENDING_NONE; /* an IDLE still on its way is stale */
+	r->is_wanted_admin = false;
+	r->is_wanted_preload = false;
 	r->beneficiary = VGW__NOBODY;
 	vgw__machine_set_state(p, r, VGW__STATE_READY, VGW__CAUSE_REVOKED,
 		r->failures ? p->now_ms + p->config.stable_ms : VGW__NEVER);

@@ -217,7 +217,7 @@ static int64_t next_moment_ms(const struct vgw__planner *p, const struct vgw__re
 	if (!vgw__swap_is_wanted(r) || r->is_claimed || r->state == VGW__STATE_STARTING
 		|| r->state == VGW__STATE_WAKING)
 		return next_ms;
-	if (r->again_ms < next_ms)
+	if ((r->state == VGW__STATE_ABSENT || r->state == VGW__STATE_ASLEEP) && r->again_ms < next_ms)
 		next_ms = r->again_ms;
 	at_ms = VGW__NEVER;
 	if (r->first_waiter != VGW__NOBODY)

@@ -143,7 +143,7 @@ static int check_wake_ups(const struct vgw__planner *p, const struct vgw__replic
 {
 	int64_t arrived_ms;
 
-	INVARIANT(17, r->state != VGW__STATE_READY || !r->waiting, "READY and somebody waits");
+	INVARIANT(17, r->state != VGW__STATE_READY || !vgw__swap_is_wanted(r), "READY and somebody waits");
 	if (r->deadline_ms != VGW__NEVER)
 		INVARIANT(17, r->deadline_ms > p->now_ms && p->timer_ms <= r->deadline_ms,
 			"a state's deadline passed or no timer is set for it");
@@ -165,6 +165,7 @@ int vgw__planner_check(const struct vgw__planner *p, int64_t now_ms, const char 
 
 	(void)now_ms;
 	INVARIANT(26, !p->broken, p->broken);
+	INVARIANT(17, p->timer_ms > p->now_ms, "the timer is set to the past");
 	for (int32_t i = 0; i < p->limits.models && !broken; i++) {
 		broken = check_machine(p, &p->replicas[i], what);
 		if (!broken)

@@ -70,9 +70,9 @@ void vgw__passes_unclaim(struct vgw__planner *p)
 static bool is_still_needed_to_leave(const struct vgw__planner *p, const struct vgw__replica *r)
 {
 	if (r->cause == VGW__CAUSE_IDLE_TTL)
-		return !r->waiting;
+		return !vgw__swap_is_wanted(r);
 	if (r->beneficiary == VGW__NOBODY)
-		return !r->waiting;
+		return !vgw__swap_is_wanted(r);
 	return p->replicas[r->beneficiary].is_claimed;
 }
 
