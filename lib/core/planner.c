@@ -53,7 +53,6 @@ static void free_slot(struct vgw__planner *p, struct vgw__replica *r)
 		.ticket = r->ticket + 1,
 		.deadline_ms = VGW__NEVER,
 		.again_ms = VGW__NEVER,
-		.rivals_since_ms = VGW__NEVER,
 		.beneficiary = VGW__NOBODY,
 		.first_waiter = VGW__NOBODY,
 		.last_waiter = VGW__NOBODY,
@@ -93,41 +92,52 @@ void vgw__planner_apply_config(struct vgw__planner *p, struct vgw__replica *r)
 
 /* --- new --- */
 
-static void lay_out(struct vgw__planner *p)
+static size_t aligned(size_t size)
 {
-	p->replicas = (struct vgw__replica *)(void *)(p + 1);
-	p->waiters = (struct vgw__waiter *)(void *)(p->replicas + p->limits.models);
-	p->actions = (struct vgw__action *)(void *)(p->waiters + p->limits.waiters);
-	p->heap = (int32_t *)(void *)(p->actions + p->action_room);
-	p->marks = (int8_t *)(void *)(p->heap + p->limits.waiters);
+	return (size + 15) & ~(size_t)15;
+}
+
+/* The header, then everything that a copy takes along, then the rest. Returns the size of the whole. */
+static size_t lay_out(struct vgw__planner *p, const struct vgw__planner_limits *limits)
+{
+	char *block = (char *)p;
+	size_t waiters_at = aligned(sizeof(*p)) + aligned((size_t)limits->models * sizeof(struct vgw__replica));
+	size_t heap_at = waiters_at + aligned((size_t)limits->waiters * sizeof(struct vgw__waiter));
+	size_t journal_at = heap_at + aligned((size_t)limits->waiters * sizeof(int32_t));
+	size_t actions_at = journal_at + aligned(VGW__DECISIONS_KEPT * sizeof(struct vgw__decision));
+	/* a waiter is answered at most once in a step; a replica passes through a few states */
+	size_t action_room = (size_t)limits->waiters + 64 * (size_t)limits->models + 64;
+	size_t marks_at = actions_at + aligned(action_room * sizeof(struct vgw__action));
+
+	if (p) {
+		p->replicas = (struct vgw__replica *)(void *)(block + aligned(sizeof(*p)));
+		p->waiters = (struct vgw__waiter *)(void *)(block + waiters_at);
+		p->heap = (int32_t *)(void *)(block + heap_at);
+		p->journal = (struct vgw__decision *)(void *)(block + journal_at);
+		p->actions = (struct vgw__action *)(void *)(block + actions_at);
+		p->marks = (int8_t *)(block + marks_at);
+		p->state_bytes = journal_at;
+		p->action_room = action_room;
+	}
+	return marks_at + (size_t)limits->models;
 }
 
 struct vgw__planner *vgw__planner_new(const struct vgw__planner_limits *limits,
 	const struct vgw__device_config *devices, const struct vgw__residency_config *config)
 {
 	struct vgw__planner *p;
-	size_t action_room;
-	size_t size;
-
 	if (limits->models < 1 || limits->models > 65536 || limits->waiters < 1 || limits->waiters > 16777216
 		|| limits->devices < 0 || limits->devices > VGW__DEVICES_MAX)
 		return NULL;
-	/* a waiter is answered at most once in a step; a replica passes through a few states */
-	action_room = (size_t)limits->waiters + 64 * (size_t)limits->models + 64;
-	size = sizeof(*p) + (size_t)limits->models * (sizeof(struct vgw__replica) + 1)
-		+ (size_t)limits->waiters * (sizeof(struct vgw__waiter) + sizeof(int32_t))
-		+ action_room * sizeof(struct vgw__action);
-	p = vgw__alloc(size);
+	p = vgw__alloc(lay_out(NULL, limits));
 	if (!p)
 		return NULL;
 	p->limits = *limits;
-	p->size_bytes = size;
-	p->action_room = action_room;
 	p->config = *config;
 	p->timer_ms = VGW__NEVER;
 	p->random = config->seed * 2 + 1;
 	vgw__planner_fill_defaults(&p->config);
-	lay_out(p);
+	(void)lay_out(p, limits);
 	for (int32_t d = 0; d < limits->devices; d++) {
 		p->devices[d].budget_bytes = devices[d].budget_bytes;
 		p->devices[d].is_host = devices[d].is_host;
@@ -146,8 +156,12 @@ void vgw__planner_free(struct vgw__planner *p)
 
 void vgw__planner_copy(struct vgw__planner *to, const struct vgw__planner *from)
 {
-	memcpy(to, from, from->size_bytes);
-	lay_out(to);
+	size_t entries = from->decisions < VGW__DECISIONS_KEPT ? from->decisions : VGW__DECISIONS_KEPT;
+
+	memcpy(to, from, from->state_bytes);
+	(void)lay_out(to, &from->limits);
+	memcpy(to->journal, from->journal, entries * sizeof(to->journal[0]));
+	to->action_count = 0;
 }
 
 /* --- actions --- */
@@ -203,8 +217,6 @@ void vgw__planner_observe(struct vgw__planner *p, int32_t model, const struct vg
 		r->last_used_ms = usage->last_used_ms;
 	if (fresh)
 		vgw__rate_add(&r->rate, usage->last_used_ms, (double)fresh, p->config.rate_half_life_ms);
-	if (fresh && r->rivals_since_ms != VGW__NEVER)
-		vgw__rate_add(&r->rivalry, r->rivalry_ms, (double)fresh, p->config.rate_half_life_ms);
 }
 
 static int64_t next_moment_ms(const struct vgw__planner *p, const struct vgw__replica *r)
@@ -283,7 +295,6 @@ enum vgw__reason vgw__planner_step(struct vgw__planner *p, const struct vgw__eve
 		vgw__passes_operations(p);
 		VGW__MUST(p, ++rounds < ROUNDS_MAX, "the planning pass does not come to rest");
 	} while (p->has_changed && rounds < ROUNDS_MAX);
-	vgw__passes_rivals(p);
 	vgw__passes_watch(p);
 	finish_shutdown(p);
 	set_timer(p);

@@ -48,9 +48,6 @@ static enum vgw__reason on_request(struct vgw__planner *p, struct vgw__replica *
 		return VGW__REASON_NONE;
 	}
 	vgw__rate_add(&r->rate, p->now_ms, 1, p->config.rate_half_life_ms);
-	if (r->rivals_since_ms != VGW__NEVER)
-		vgw__rate_add(&r->rivalry, r->rivalry_ms + p->now_ms - r->rivals_since_ms, 1,
-			p->config.rate_half_life_ms);
 	if (r->state == VGW__STATE_READY && !p->is_shutdown && event->deadline_ms > p->now_ms) {
 		vgw__waiters_grant(p, r, event->waiter);
 		return VGW__REASON_NONE;

@@ -104,9 +104,6 @@ struct vgw__replica {
 	uint64_t arrivals;
 	bool is_watched;
 	struct vgw__rate rate;
-	struct vgw__rate rivalry; /* arrivals while others wait for its room or use it */
-	int64_t rivalry_ms;       /* the clock of that rate: it runs only then */
-	int64_t rivals_since_ms;  /* VGW__NEVER: nobody does now */
 	uint64_t cold_starts;
 	uint64_t wakes;
 	int64_t progress_eta_ms;  /* absolute; 0: none reported */
@@ -148,7 +145,7 @@ struct vgw__device {
 struct vgw__planner {
 	struct vgw__planner_limits limits;
 	struct vgw__residency_config config; /* defaults filled in */
-	size_t size_bytes;
+	size_t state_bytes;  /* what a copy must take along; the journal and the actions follow */
 	int64_t now_ms;
 	int64_t timer_ms;    /* as last said by SET_TIMER */
 	uint64_t seq;        /* claims and evictions */
@@ -165,12 +162,12 @@ struct vgw__planner {
 	size_t action_count;
 	size_t action_room;
 	struct vgw__device devices[VGW__DEVICES_MAX];
-	struct vgw__decision journal[VGW__DECISIONS_KEPT];
 
 	/* inside the same block */
 	struct vgw__replica *replicas;
 	struct vgw__waiter *waiters;
 	int32_t *heap;       /* waiters by deadline */
+	struct vgw__decision *journal; /* a ring of VGW__DECISIONS_KEPT */
 	int8_t *marks;       /* scratch of choosing: enum vgw__mark per replica */
 	struct vgw__action *actions;
 };
@@ -293,7 +290,6 @@ void vgw__passes_revoke(struct vgw__planner *p);
 void vgw__passes_idle_ttl(struct vgw__planner *p);
 void vgw__passes_trim(struct vgw__planner *p);
 void vgw__passes_watch(struct vgw__planner *p);
-void vgw__passes_rivals(struct vgw__planner *p);
 void vgw__passes_operations(struct vgw__planner *p);
 int64_t vgw__passes_next_ttl(const struct vgw__planner *p, const struct vgw__replica *r);
 

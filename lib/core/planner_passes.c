@@ -246,7 +246,7 @@ void vgw__passes_trim(struct vgw__planner *p)
 	}
 }
 
-/* --- what the gates shall tell, what rivals teach --- */
+/* --- what the gates shall tell --- */
 
 static bool has_impatient(const struct vgw__planner *p)
 {
@@ -273,25 +273,5 @@ void vgw__passes_watch(struct vgw__planner *p)
 			continue;
 		r->is_watched = true;
 		vgw__planner_act(p, VGW__ACTION_WATCH_IDLE, r);
-	}
-}
-
-/* Each replica's clock of rivalry runs while somebody else waits. */
-void vgw__passes_rivals(struct vgw__planner *p)
-{
-	for (int32_t i = 0; i < p->limits.models; i++) {
-		struct vgw__replica *r = &p->replicas[i];
-		bool has_rival = p->waiting > r->waiting;
-
-		if (!r->exists)
-			continue;
-		if (r->rivals_since_ms != VGW__NEVER) {
-			r->rivalry_ms += p->now_ms - r->rivals_since_ms;
-			r->rivals_since_ms = p->now_ms;
-		}
-		if (!has_rival)
-			r->rivals_since_ms = VGW__NEVER;
-		else if (r->rivals_since_ms == VGW__NEVER)
-			r->rivals_since_ms = p->now_ms;
 	}
 }

@@ -56,8 +56,6 @@ static struct vgw__candidate candidate_of(const struct vgw__planner *p, const st
 		.in_flight = r->in_flight,
 		.is_asleep = r->state == VGW__STATE_ASLEEP,
 		.rate = vgw__rate_get(&r->rate, p->now_ms, p->config.rate_half_life_ms),
-		.rivalry = r->rivalry.since_ms ? vgw__rate_get(&r->rivalry, r->rivalry.at_ms,
-			p->config.rate_half_life_ms) : -1,
 		.departure_ms = vgw__eta_departure_ms(r, depth, 50),
 	};
 

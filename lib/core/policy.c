@@ -26,29 +26,30 @@ static int64_t pressure_reaches_ms(const struct vgw__demand *demand, double pric
 }
 
 /* Arrivals during the round trip out and back, each waiting half of it on average. */
-static double price_of(const struct vgw__candidate *candidate, const struct vgw__demand *demand, double rate)
+static double price_of(const struct vgw__candidate *candidate, const struct vgw__demand *demand)
 {
 	double round_trip_ms = (double)(candidate->departure_ms + demand->load_ms + candidate->reload_ms);
 
 	/* 2: the weight of a request of normal priority */
-	return 2.0 * rate * round_trip_ms * round_trip_ms / 2;
+	return 2.0 * candidate->rate * round_trip_ms * round_trip_ms / 2;
 }
 
+/* Idle past hold, or outweighed. */
 static int64_t lru_may_go_ms(const struct vgw__residency_config *config, const struct vgw__candidate *candidate,
 	const struct vgw__demand *demand)
 {
 	int64_t idle_ms = candidate->in_flight ? VGW__NEVER : candidate->last_used_ms + config->hold_ms;
 
-	return sooner(idle_ms, pressure_reaches_ms(demand, price_of(candidate, demand, candidate->rate)));
+	return sooner(idle_ms, pressure_reaches_ms(demand, price_of(candidate, demand)));
 }
 
-/* What others did while somebody waited for their room says more than what they do when they are alone: an agent
- * that alternates never comes back to A while it waits for B. */
-static int64_t cost_may_go_ms(const struct vgw__candidate *candidate, const struct vgw__demand *demand)
+/* The same, but holding on to an idle resident must promise something: it is held until `until_ms` only when at
+ * least one arrival is expected by then. An agent that alternates between two models never waits for a hold. */
+static int64_t worth_holding_ms(const struct vgw__candidate *candidate, int64_t until_ms, int64_t now_ms)
 {
-	double rate = candidate->rivalry >= 0 ? candidate->rivalry : candidate->rate;
-
-	return pressure_reaches_ms(demand, price_of(candidate, demand, rate));
+	if (until_ms > now_ms && candidate->rate * (double)(until_ms - now_ms) >= 1)
+		return until_ms;
+	return now_ms;
 }
 
 static int64_t oracle_may_go_ms(const struct vgw__residency_config *config, const struct vgw__candidate *candidate,
@@ -59,19 +60,23 @@ static int64_t oracle_may_go_ms(const struct vgw__residency_config *config, cons
 	/* hold_ms is the oracle's horizon: who is needed again so soon stays until the pressure is too high */
 	if (candidate->next_use_ms - now_ms > config->hold_ms)
 		return idle_ms;
-	return pressure_reaches_ms(demand, price_of(candidate, demand, candidate->rate));
+	return pressure_reaches_ms(demand, price_of(candidate, demand));
 }
 
 int64_t vgw__policy_may_go_ms(const struct vgw__residency_config *config, const struct vgw__candidate *candidate,
 	const struct vgw__demand *demand, int64_t now_ms)
 {
+	int64_t stay_ms = candidate->ready_since_ms + config->min_resident_ms;
 	int64_t at_ms;
 
 	if (candidate->is_asleep)
 		return now_ms;
 	switch (config->policy) {
 	case VGW__POLICY_COST:
-		at_ms = cost_may_go_ms(candidate, demand);
+		at_ms = lru_may_go_ms(config, candidate, demand);
+		if (!candidate->in_flight)
+			at_ms = sooner(at_ms, worth_holding_ms(candidate, at_ms, now_ms));
+		stay_ms = worth_holding_ms(candidate, stay_ms, now_ms);
 		break;
 	case VGW__POLICY_ORACLE:
 		at_ms = oracle_may_go_ms(config, candidate, demand, now_ms);
@@ -80,8 +85,7 @@ int64_t vgw__policy_may_go_ms(const struct vgw__residency_config *config, const 
 		at_ms = lru_may_go_ms(config, candidate, demand);
 		break;
 	}
-	at_ms = sooner(at_ms, demand->urgent_ms);
-	at_ms = later(at_ms, candidate->ready_since_ms + config->min_resident_ms);
+	at_ms = later(sooner(at_ms, demand->urgent_ms), stay_ms);
 	return sooner(at_ms, demand->due_ms);
 }
 

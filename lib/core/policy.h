@@ -2,10 +2,11 @@
 /* Two questions a policy answers, as pure arithmetic: when may a resident go so that another can come, and which
  * goes first?
  *
- * When. The one who waits has a pressure: the sum over its waiters of weight x time waited. The resident has a
+ * When. The one who waits has a pressure: the sum over its waiters of weight x time waited. A busy resident has a
  * price: how much waiting its absence will cause. It goes when the pressure reaches the price (the ski-rental rule:
- * never more than twice the regret of one who knows the future), or when it is idle, or at the latest when
- * max_wait is up.
+ * wait as long as waiting is cheaper, and not longer), or when it is idle past `hold`, not before `min_resident`, but
+ * at the latest when max_wait is up. `cost` keeps an idle resident for hold and min_resident only when it expects to
+ * be used within them.
  *
  * Which. `lru`: least recently used. `cost`: the least of P(used again within the horizon) x reload time / GiB freed.
  * `oracle` knows the next use of each (only the simulator can): the one used furthest in the future goes.
@@ -23,7 +24,6 @@ struct vgw__candidate {
 	uint32_t in_flight;
 	bool is_asleep;
 	double rate;           /* arrivals per ms; 0: no data */
-	double rivalry;        /* arrivals per ms while somebody else waits for its room; < 0: no data */
 	int64_t reload_ms;     /* to bring it back from the depth it would go to */
 	int64_t departure_ms;  /* drain and stop, or sleep */
 	int64_t freed_bytes;
