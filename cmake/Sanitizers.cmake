@@ -10,3 +10,7 @@ elseif(VGW_SANITIZE STREQUAL "thread")
 elseif(VGW_SANITIZE)
   message(FATAL_ERROR "VGW_SANITIZE is '${VGW_SANITIZE}': use 'address', 'thread' or leave it empty")
 endif()
+# A fuzzer is guided by what it reaches in the library, not only in its own file.
+if(VGW_FUZZ)
+  target_compile_options(vllmgw_sanitizers INTERFACE -fsanitize=fuzzer-no-link)
+endif()

@@ -56,6 +56,7 @@ struct vgw__curl_call {
 	bool has_answer : 1;   /* at least one byte came */
 	bool has_head : 1;     /* on_head was called */
 	bool is_told_sent : 1;
+	bool is_reused : 1;    /* the connection had served a request before */
 	bool is_head_request : 1;
 };
 

@@ -57,12 +57,15 @@ static size_t on_read(char *out, size_t size, size_t count, void *user)
 static int on_attempt(void *user, char *peer_ip, char *local_ip, int peer_port, int local_port)
 {
 	struct vgw__curl_call *call = user;
+	long connects = 1;
 
 	(void)peer_ip;
 	(void)local_ip;
 	(void)peer_port;
 	(void)local_port;
-	return ++call->attempts > 1 || call->is_dead ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+	if (!call->attempts++ && curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects) == CURLE_OK)
+		call->is_reused = connects == 0;
+	return call->attempts > 1 || call->is_dead ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 /* --- the answer -------------------------------------------------------------------------------------------------- */
@@ -320,13 +323,11 @@ struct vgw__upstream_result vgw__curl_call_judge(struct vgw__curl_call *call, CU
 {
 	struct vgw__upstream_result result = { .outcome = VGW__OUTCOME_COMPLETE, .why = "complete" };
 	curl_off_t uploaded = 0;
-	long connects = 1, sent_bytes = 0, sys_errno = 0;
+	long sent_bytes = 0, sys_errno = 0;
 
-	(void)curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
 	(void)curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent_bytes);
 	(void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-	/* a refused second attempt opens its connection before we are asked */
-	result.is_reused = call->attempts > 1 || (call->attempts && connects == 0);
+	result.is_reused = call->is_reused;
 	result.is_sent = sent_bytes > 0 && (uint64_t)uploaded >= call->body_bytes;
 	if (code == CURLE_OK && call->has_head)
 		return result;

@@ -107,10 +107,8 @@ static void serve_pieces(struct rawserver *server, void *user)
 	int fd = rawserver_accept(server);
 
 	rawserver_expect_request(server, fd);
-	for (; *answer; answer++) {
-		rawserver_send_bytes(server, fd, answer, 1);
-		(void)usleep(200); /* so that most bytes are read alone */
-	}
+	for (; *answer; answer++)
+		rawserver_send_alone(server, fd, answer, 1);
 	rawserver_close(server, fd);
 }
 
@@ -416,26 +414,36 @@ static void a_connection_that_was_idle_for_too_long_is_closed(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, h1_world_set_up, h1_world_tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(a_connection_is_used_again),
-		TEST(a_call_started_inside_on_end_uses_the_connection_that_became_free),
-		TEST(an_engine_on_a_unix_socket_is_reached),
-		TEST(an_answer_that_comes_byte_by_byte_is_understood),
-		TEST(every_kind_of_answer_has_its_outcome_and_no_request_is_sent_twice),
-		TEST(a_second_answer_to_one_request_is_never_given_to_the_next),
-		TEST(an_idle_connection_that_talks_is_closed),
-		TEST(a_refused_connection_is_reported_from_the_loop),
-		TEST(a_missing_unix_socket_is_reported_from_the_loop),
-		TEST(the_next_address_is_tried_when_one_refuses),
-		TEST(a_name_without_addresses_is_reported_from_the_loop),
-		TEST(an_https_engine_is_refused_at_once),
-		TEST(a_reset_before_the_head_is_lost_and_the_request_was_sent_once),
-		TEST(a_reused_connection_that_closes_is_lost_and_said_to_be_reused),
-		TEST(the_close_of_an_idle_connection_is_noticed),
-		TEST(a_connection_that_was_idle_for_too_long_is_closed),
+		cmocka_unit_test_setup_teardown(a_connection_is_used_again, h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_call_started_inside_on_end_uses_the_connection_that_became_free,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(an_engine_on_a_unix_socket_is_reached, h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(an_answer_that_comes_byte_by_byte_is_understood,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(every_kind_of_answer_has_its_outcome_and_no_request_is_sent_twice,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_second_answer_to_one_request_is_never_given_to_the_next,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(an_idle_connection_that_talks_is_closed, h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_refused_connection_is_reported_from_the_loop,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_missing_unix_socket_is_reported_from_the_loop,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(the_next_address_is_tried_when_one_refuses,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_name_without_addresses_is_reported_from_the_loop,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(an_https_engine_is_refused_at_once, h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_reset_before_the_head_is_lost_and_the_request_was_sent_once,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_reused_connection_that_closes_is_lost_and_said_to_be_reused,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(the_close_of_an_idle_connection_is_noticed,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_connection_that_was_idle_for_too_long_is_closed,
+			h1_world_set_up, h1_world_tear_down),
 	};
-#undef TEST
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

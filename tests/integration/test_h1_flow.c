@@ -167,8 +167,7 @@ static void send_two_chunks_and_then_the_rest(struct rawserver *server, void *us
 	(void)user;
 	rawserver_expect_request(server, fd);
 	rawserver_send(server, fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n");
-	(void)usleep(50000);
-	rawserver_send(server, fd, "5\r\nthree\r\n0\r\n\r\n");
+	rawserver_send_alone(server, fd, "5\r\nthree\r\n0\r\n\r\n", 15);
 }
 
 static void resume_at_the_second_piece(struct upcall *call)
@@ -339,20 +338,27 @@ static void five_hundred_calls_run_side_by_side(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, h1_world_set_up, h1_world_tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(an_answer_before_the_body_is_sent_ends_the_call),
-		TEST(a_body_in_many_segments_goes_and_comes_back_unchanged),
-		TEST(a_paused_answer_waits_at_the_engine_and_arrives_whole),
-		TEST(a_resume_inside_a_later_piece_of_the_same_read_goes_on),
-		TEST(full_at_the_last_byte_does_not_hold_up_the_end),
-		TEST(a_reset_while_paused_is_told_after_the_resume_and_does_not_spin),
-		TEST(a_cancel_inside_on_data_is_seen_by_the_engine),
-		TEST(a_cancel_inside_on_head_is_seen_by_the_engine),
-		TEST(a_call_can_be_cancelled_in_every_early_state),
-		TEST(five_hundred_calls_run_side_by_side),
+		cmocka_unit_test_setup_teardown(an_answer_before_the_body_is_sent_ends_the_call,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_body_in_many_segments_goes_and_comes_back_unchanged,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_paused_answer_waits_at_the_engine_and_arrives_whole,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_resume_inside_a_later_piece_of_the_same_read_goes_on,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(full_at_the_last_byte_does_not_hold_up_the_end,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_reset_while_paused_is_told_after_the_resume_and_does_not_spin,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_cancel_inside_on_data_is_seen_by_the_engine,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_cancel_inside_on_head_is_seen_by_the_engine,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(a_call_can_be_cancelled_in_every_early_state,
+			h1_world_set_up, h1_world_tear_down),
+		cmocka_unit_test_setup_teardown(five_hundred_calls_run_side_by_side, h1_world_set_up, h1_world_tear_down),
 	};
-#undef TEST
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* See h1_world.h. */
 #include "testing.h"
 
 #include "h1_world.h"

@@ -38,6 +38,8 @@ const char *rawserver_get_body(const struct rawserver *server, size_t *len);
 void rawserver_expect_head(struct rawserver *server, int fd);
 void rawserver_send(struct rawserver *server, int fd, const char *text);
 void rawserver_send_bytes(struct rawserver *server, int fd, const void *data, size_t len);
+/* Sends when the client has taken everything sent before, so that it is read alone. Not for unix sockets. */
+void rawserver_send_alone(struct rawserver *server, int fd, const void *data, size_t len);
 /* Sends as much as fits without anybody reading, at most `len`: how much it was. */
 size_t rawserver_send_until_full(struct rawserver *server, int fd, const void *data, size_t len);
 /* Reads until the client's end; a reset counts as an end. */

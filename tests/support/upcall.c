@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* See upcall.h. */
 #include "testing.h"
 
 #include "upcall.h"
