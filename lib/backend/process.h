@@ -49,7 +49,7 @@ struct vgw__process {
 
 /* process.c */
 vgw_status vgw__process_serve(struct vgw__process *process, vgw_error *err); /* set the endpoint, begin to watch */
-/* SIGTERM, wait `grace_ms`, then sweep. On failure the engine is kept for another attempt. */
+/* SIGTERM, wait `grace_ms` or until cancelled, then sweep. On failure the engine is kept for another attempt. */
 vgw_status vgw__process_stop(struct vgw__process *process, int64_t grace_ms, int64_t deadline_ms, vgw_error *err);
 void vgw__process_forget(struct vgw__process *process);     /* the engine is gone, or to be left alone */
 void vgw__process_set_facts(struct vgw__process *process);  /* from the engine's fields */

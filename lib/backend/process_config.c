@@ -200,7 +200,8 @@ static bool set_defaults(const struct vgw__process_config *config, struct vgw__s
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if (rows[i].value[0] == '\0' ||
-			(strcmp(rows[i].name, "CUDA_VISIBLE_DEVICES") != 0 && vgw__strings_get_value(env, rows[i].name)))
+			(strcmp(rows[i].name, "CUDA_VISIBLE_DEVICES") != 0 &&
+				vgw__strings_get_value(env, rows[i].name)))
 			continue;
 		if (!vgw__process_env_set(env, rows[i].name, strlen(rows[i].name), rows[i].value))
 			return false;

@@ -194,6 +194,7 @@ vgw_status vgw__process_wait_ready(struct vgw__process *process, int64_t deadlin
 		enum vgw__wait woken;
 
 		(void)vgw__engine_log_read(&process->log, vgw__process_take_line, process);
+		vgw__engine_log_trim(&process->log, VGW__LOG_CEILING_BYTES);
 		if (look(process, &wait, &is_failed, &step_ms)) {
 			if (!is_failed && !vgw__subprocess_has_ended(&process->child))
 				return VGW_OK;

@@ -45,7 +45,7 @@ static void an_engine_that_ignores_sigterm_is_killed_after_the_stop_timeout(void
 	vgw_replica_facts facts;
 	int64_t before;
 
-	rig_make_engine(rig, ", \"--fault\", \"ignore-sigterm\"", ", \"stop_timeout\": \"300ms\"");
+	rig_make_engine(rig, ", \"--fault\", \"ignore-sigterm\"", ", \"stop_timeout_ms\": 300");
 	rig_activate_well(rig);
 	facts = rig_describe(rig);
 	before = vgw_now_ms();
@@ -277,20 +277,34 @@ static void a_forged_or_stale_identity_harms_nobody(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_crash_is_reported_at_once, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(exit_0_of_an_engine_that_serves_is_a_death, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(an_engine_that_ignores_sigterm_is_killed_after_the_stop_timeout, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(a_stopped_engine_is_killed_after_the_stop_timeout, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(a_grandchild_of_another_session_that_holds_the_log_is_swept, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(workers_that_outlive_a_crash_are_swept_before_the_next_start, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(asked_to_sleep_it_stops_and_says_so, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(a_flood_of_output_blocks_nobody, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(logs_of_earlier_starts_are_kept, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(without_a_folder_to_write_to_it_serves_all_the_same, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(an_engine_survives_us_and_is_found_again, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(an_engine_of_another_configuration_is_stopped_not_adopted, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(workers_of_an_engine_that_died_meanwhile_are_swept, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(a_forged_or_stale_identity_harms_nobody, rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_crash_is_reported_at_once,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(exit_0_of_an_engine_that_serves_is_a_death,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(an_engine_that_ignores_sigterm_is_killed_after_the_stop_timeout,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_stopped_engine_is_killed_after_the_stop_timeout,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_grandchild_of_another_session_that_holds_the_log_is_swept,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(workers_that_outlive_a_crash_are_swept_before_the_next_start,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(asked_to_sleep_it_stops_and_says_so,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_flood_of_output_blocks_nobody,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(logs_of_earlier_starts_are_kept,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(without_a_folder_to_write_to_it_serves_all_the_same,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(an_engine_survives_us_and_is_found_again,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(an_engine_of_another_configuration_is_stopped_not_adopted,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(workers_of_an_engine_that_died_meanwhile_are_swept,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_forged_or_stale_identity_harms_nobody,
+			rig_set_up, rig_tear_down),
 	};
 
 	return cmocka_run_group_tests_name("process_end", tests, NULL, NULL);

@@ -145,7 +145,8 @@ static void variables_reach_the_environment_of_the_engine(void **state)
 	struct rig *rig = *state;
 	char log[4096];
 
-	rig_make_shell(rig, "env; exit 1", ", \"env\": {\"A\": \"${MODEL} on ${DEVICES}\", \"B\": 7, \"C\": \"$${PORT}\"},"
+	rig_make_shell(rig, "env; exit 1",
+		", \"env\": {\"A\": \"${MODEL} on ${DEVICES}\", \"B\": 7, \"C\": \"$${PORT}\"},"
 		"\"inherit_env\": [\"PATH\"]");
 	assert_int_equal(rig_activate(rig, NULL), VGW_BACKEND);
 	rig_read_log(rig, log, sizeof(log));
@@ -213,7 +214,8 @@ static void a_program_that_is_not_there_is_the_users_failure(void **state)
 	struct rig *rig = *state;
 	vgw_error err = VGW_ERROR_INIT;
 
-	assert_int_equal(rig_create(rig, "{\"kind\":\"process\",\"command\":[\"no-such-engine\",\"${PORT}\"]}", NULL), VGW_OK);
+	assert_int_equal(rig_create(rig, "{\"kind\":\"process\",\"command\":[\"no-such-engine\",\"${PORT}\"]}",
+		NULL), VGW_OK);
 	assert_int_equal(rig_activate(rig, &err), VGW_BACKEND);
 	assert_int_equal(rig_report_of(rig).failure, VGW_FAILURE_USER);
 	assert_says(err.text, "no-such-engine");
@@ -278,7 +280,8 @@ static void secrets_are_in_no_message(void **state)
 	struct rig *rig = *state;
 	vgw_error err = VGW_ERROR_INIT;
 
-	rig_make_shell(rig, "echo using $HF_TOKEN and abcdefgh; exit 1", ", \"env\": {\"HF_TOKEN\": \"hf_very_secret\","
+	rig_make_shell(rig, "echo using $HF_TOKEN and abcdefgh; exit 1",
+		", \"env\": {\"HF_TOKEN\": \"hf_very_secret\","
 		"\"MY_API_KEY\": \"abcdefgh\"}");
 	assert_int_equal(rig_activate(rig, &err), VGW_BACKEND);
 	assert_says(err.text, "using [redacted] and [redacted]");
@@ -328,24 +331,42 @@ static void a_wrong_configuration_is_told_what_would_be_right(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(an_engine_comes_up_serves_and_goes, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(readiness_is_noticed_within_fifty_milliseconds, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(an_engine_that_listens_while_it_loads_is_not_ready_before_it_is, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(every_start_gets_a_fresh_port, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(the_engine_inherits_nothing_and_meets_no_shell, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(variables_reach_the_environment_of_the_engine, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(out_of_memory_is_told_by_its_line, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(an_unknown_argument_is_the_users_failure, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(exit_0_before_it_serves_is_a_failure_like_any_other, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(one_that_never_serves_is_given_up_at_the_start_timeout, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(one_that_serves_another_model_is_refused, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(a_program_that_is_not_there_is_the_users_failure, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(an_exit_while_starting_is_noticed_at_once, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(a_wrapper_that_leaves_its_engine_behind_is_told_what_to_do, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(a_start_can_be_cancelled, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(secrets_are_in_no_message, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(a_key_among_the_arguments_is_warned_of, rig_set_up, rig_tear_down),
-		cmocka_unit_test_setup_teardown(a_wrong_configuration_is_told_what_would_be_right, rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(an_engine_comes_up_serves_and_goes,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(readiness_is_noticed_within_fifty_milliseconds,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(an_engine_that_listens_while_it_loads_is_not_ready_before_it_is,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(every_start_gets_a_fresh_port,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(the_engine_inherits_nothing_and_meets_no_shell,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(variables_reach_the_environment_of_the_engine,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(out_of_memory_is_told_by_its_line,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(an_unknown_argument_is_the_users_failure,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(exit_0_before_it_serves_is_a_failure_like_any_other,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(one_that_never_serves_is_given_up_at_the_start_timeout,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(one_that_serves_another_model_is_refused,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_program_that_is_not_there_is_the_users_failure,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(an_exit_while_starting_is_noticed_at_once,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_wrapper_that_leaves_its_engine_behind_is_told_what_to_do,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_start_can_be_cancelled,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(secrets_are_in_no_message,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_key_among_the_arguments_is_warned_of,
+			rig_set_up, rig_tear_down),
+		cmocka_unit_test_setup_teardown(a_wrong_configuration_is_told_what_would_be_right,
+			rig_set_up, rig_tear_down),
 	};
 
 	return cmocka_run_group_tests_name("process_start", tests, NULL, NULL);

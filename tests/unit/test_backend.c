@@ -107,7 +107,8 @@ static void the_first_line_that_says_why_is_the_decisive_one(void **state)
 		"RuntimeError: Engine core initialization failed. See root cause above.", NULL };
 	static const char *const disturbed[] = {
 		"AssertionError: Error in memory profiling. Initial free memory 3, current 4", NULL };
-	static const char *const gated[] = { "OSError: You are trying to access a gated repo.", "401 Client Error", NULL };
+	static const char *const gated[] = { "OSError: You are trying to access a gated repo.", "401 Client Error",
+		NULL };
 	static const char *const generic[] = { "EngineCore failed to start.", "KeyError: 'x'", "", "  ", NULL };
 	struct vgw__classifier classifier;
 
@@ -345,7 +346,8 @@ static void each_ready_descriptor_is_told_once_and_the_removed_never(void **stat
 
 static void what_is_not_allowed_is_not_passed_on(void **state)
 {
-	static const char *const ours[] = { "PATH=/bin", "HF_TOKEN=t", "VLLM_USE_V1=1", "VLLM_SERVER_DEV_MODE=1", "https_proxy=x",
+	static const char *const ours[] = { "PATH=/bin", "HF_TOKEN=t", "VLLM_USE_V1=1", "VLLM_SERVER_DEV_MODE=1",
+		"https_proxy=x",
 		"HTTP_PROXY=x", "LD_PRELOAD=x", "VLLMGW_ADMIN_KEY=k", "MINE=1", "broken", NULL };
 	struct vgw__strings env = { 0 }, patterns = { 0 }, from = { 0 };
 
