@@ -8,4 +8,12 @@
 /* Somebody else keeps the engine running: {"kind":"static","urls":["http://..."]}. */
 extern const vgw_controller_ops vgw__static_ops;
 
+/* A command on this machine. Its user pointer is a struct vgw__process_kind: what the instances share. */
+extern const vgw_controller_ops vgw__process_ops;
+
+struct vgw__process_kind;
+
+vgw_status vgw__process_kind_new(struct vgw__process_kind **out, vgw_error *err);
+void vgw__process_kind_free(struct vgw__process_kind *kind); /* after the last instance; NULL is allowed */
+
 #endif

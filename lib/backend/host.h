@@ -2,8 +2,8 @@
 /* The library's side of one controller instance: what stands behind the vgw_host_* functions. The residency owns
  * it and fills the upward table; tests fill it with their own.
  *
- *   controller ── vgw_host_set_endpoint(), report_death(), ... ──► host ── events ──► residency
- *   controller ◄── is_cancelled(), cancel fd ───────────────────── host ◄── cancel() ─┘
+ *   controller ── vgw_host_set_endpoint(), ... ──► host ── events ──► residency
+ *   controller ◄── is_cancelled(), cancel fd ───── host ◄── cancel() ─┘
  */
 #ifndef VGW_BACKEND_HOST_H
 #define VGW_BACKEND_HOST_H

@@ -23,7 +23,8 @@ struct row {
 };
 
 struct vgw__controllers {
-	struct vgw__list rows; /* in the order of registration */
+	struct vgw__list rows;               /* in the order of registration */
+	struct vgw__process_kind *processes; /* what all instances of kind "process" share */
 };
 
 static struct row *find_row(const struct vgw__controllers *controllers, const char *kind)
@@ -99,6 +100,7 @@ void vgw__controllers_free(struct vgw__controllers *controllers)
 		vgw__list_remove(link);
 		vgw__free(VGW__CONTAINER(link, struct row, link));
 	}
+	vgw__process_kind_free(controllers->processes);
 	vgw__free(controllers);
 }
 
@@ -126,7 +128,15 @@ vgw_status vgw__controllers_add(struct vgw__controllers *controllers, const vgw_
 
 vgw_status vgw__controllers_add_builtin(struct vgw__controllers *controllers, vgw_error *err)
 {
-	return vgw__controllers_add(controllers, &vgw__static_ops, NULL, err);
+	vgw_status status = VGW_OK;
+
+	if (!controllers->processes)
+		status = vgw__process_kind_new(&controllers->processes, err);
+	if (status == VGW_OK)
+		status = vgw__controllers_add(controllers, &vgw__static_ops, NULL, err);
+	if (status == VGW_OK)
+		status = vgw__controllers_add(controllers, &vgw__process_ops, controllers->processes, err);
+	return status;
 }
 
 vgw_status vgw__controllers_find(const struct vgw__controllers *controllers,

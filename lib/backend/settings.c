@@ -5,8 +5,11 @@
 #include "util/alloc.h"
 #include "util/duration.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define LONGEST_MS (INT64_C(100) * 366 * 24 * 3600 * 1000)
 
 static const char *name_type(const json_t *value)
 {
@@ -95,6 +98,14 @@ static bool is_known(const char *key, const char *const *known)
 
 /* --- one value --- */
 
+/* NULL when it is absent; null is the same as absent. */
+static json_t *get_value(const struct vgw__settings *settings, const char *key)
+{
+	json_t *value = json_object_get(settings->root, key);
+
+	return json_is_null(value) ? NULL : value;
+}
+
 /* A scalar as text in our own memory; NULL when it is none (or there is no memory: *is_scalar tells). */
 static char *dup_scalar(const json_t *value, bool *is_scalar)
 {
@@ -149,13 +160,13 @@ void vgw__settings_close(struct vgw__settings *settings)
 
 bool vgw__settings_has(const struct vgw__settings *settings, const char *key)
 {
-	return json_object_get(settings->root, key) != NULL;
+	return get_value(settings, key) != NULL;
 }
 
 vgw_status vgw__settings_get_text(const struct vgw__settings *settings, const char *key, const char **out,
 	vgw_error *err)
 {
-	const json_t *value = json_object_get(settings->root, key);
+	const json_t *value = get_value(settings, key);
 
 	if (!value)
 		return VGW_OK;
@@ -168,11 +179,13 @@ vgw_status vgw__settings_get_text(const struct vgw__settings *settings, const ch
 vgw_status vgw__settings_get_duration(const struct vgw__settings *settings, const char *key, int64_t *out_ms,
 	vgw_error *err)
 {
-	const json_t *value = json_object_get(settings->root, key);
+	const json_t *value = get_value(settings, key);
+	char in_ms[64];
 
+	(void)snprintf(in_ms, sizeof(in_ms), "%s_ms", key);
 	if (!value)
-		return VGW_OK;
-	if (json_is_integer(value) && json_integer_value(value) >= 0) {
+		return vgw__settings_get_integer(settings, in_ms, 0, LONGEST_MS, out_ms, err);
+	if (json_is_integer(value) && json_integer_value(value) >= 0 && json_integer_value(value) <= LONGEST_MS) {
 		*out_ms = json_integer_value(value);
 		return VGW_OK;
 	}
@@ -188,7 +201,7 @@ vgw_status vgw__settings_get_duration(const struct vgw__settings *settings, cons
 vgw_status vgw__settings_get_integer(const struct vgw__settings *settings, const char *key, int64_t min,
 	int64_t max, int64_t *out, vgw_error *err)
 {
-	const json_t *value = json_object_get(settings->root, key);
+	const json_t *value = get_value(settings, key);
 
 	if (!value)
 		return VGW_OK;
@@ -205,7 +218,7 @@ vgw_status vgw__settings_get_integer(const struct vgw__settings *settings, const
 vgw_status vgw__settings_get_list(const struct vgw__settings *settings, const char *key, struct vgw__strings *out,
 	vgw_error *err)
 {
-	const json_t *array = json_object_get(settings->root, key);
+	const json_t *array = get_value(settings, key);
 	bool is_scalar;
 
 	if (!array)
@@ -229,7 +242,7 @@ vgw_status vgw__settings_get_list(const struct vgw__settings *settings, const ch
 vgw_status vgw__settings_get_map(const struct vgw__settings *settings, const char *key, struct vgw__strings *out,
 	vgw_error *err)
 {
-	json_t *map = json_object_get(settings->root, key);
+	json_t *map = get_value(settings, key);
 	const char *name;
 	json_t *value;
 	bool is_scalar;

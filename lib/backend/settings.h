@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A controller's configuration: the `backend:` mapping as a JSON object. Every getter answers a wrong value with
- * one line that says which key, what is there, and what would be right. An absent key is no error. */
+ * one line that says which key, what is there, and what would be right. An absent key is no error, and null is
+ * the same as absent. */
 #ifndef VGW_BACKEND_SETTINGS_H
 #define VGW_BACKEND_SETTINGS_H
 
@@ -24,7 +25,7 @@ bool vgw__settings_has(const struct vgw__settings *settings, const char *key);
 /* *out is borrowed until close; untouched when the key is absent. */
 vgw_status vgw__settings_get_text(const struct vgw__settings *settings, const char *key, const char **out,
 	vgw_error *err);
-/* "20m", or an integer of milliseconds. */
+/* "20m", or an integer of milliseconds, also under the name KEY_ms. */
 vgw_status vgw__settings_get_duration(const struct vgw__settings *settings, const char *key, int64_t *out_ms,
 	vgw_error *err);
 vgw_status vgw__settings_get_integer(const struct vgw__settings *settings, const char *key, int64_t min,
