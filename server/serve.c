@@ -175,6 +175,10 @@ static int start(struct service *service)
 	vgw_gateway_options options;
 	vgw_error err = VGW_ERROR_INIT;
 
+	if (open_signals(service) != 0) { /* before any thread: one that does not block SIGTERM would die of it */
+		(void)fprintf(stderr, "error: signals cannot be set up: %s\n", strerror(errno));
+		return -1;
+	}
 	service->sink = log_sink_new(STDERR_FILENO, is_json_wanted(config), config->log.level);
 	service->routes = routes_new();
 	if (!service->sink || !service->routes ||
@@ -184,10 +188,6 @@ static int start(struct service *service)
 	}
 	service->access.sink = service->sink;
 	service->logger = log_sink_get_logger(service->sink);
-	if (open_signals(service) != 0) {
-		say(service, VGW_LOG_ERROR, "signals cannot be set up: %s", strerror(errno));
-		return -1;
-	}
 	raise_descriptors(service);
 	apply_gateway_options(&options, config, service->logger);
 	if (vgw_gateway_new(&service->gateway, &options, &err) != VGW_OK) {

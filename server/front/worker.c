@@ -57,7 +57,6 @@ static void on_pump(vgw_defer *defer)
 
 void worker_pump(struct worker *worker)
 {
-	worker->pump.user = worker;
 	vgw_defer_call(worker->loop, &worker->pump, on_pump);
 }
 
@@ -148,6 +147,7 @@ int worker_init(struct worker *worker, struct front *front, uint32_t place, char
 
 	worker->front = front;
 	worker->place = place;
+	worker->pump.user = worker;
 	link_init(&worker->suspended);
 	link_init(&worker->streams);
 	link_init(&worker->lingering);
