@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watches an event stream go by: counts events, finds the usage, knows where an event of our own may be put in.
+/* Watches an event stream go by: counts events, finds the usage, knows where an event of our own may be put
+ * in.
  * It never changes a byte and needs no memory but this struct, however the stream is cut into pieces.
  *
  *   upstream bytes --+--> client, as they are

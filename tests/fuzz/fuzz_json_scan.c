@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as a request body, with jansson as the oracle: both readers accept or both refuse, and see the same
- * members. Where they differ on purpose:
- *   - jansson refuses numbers that do not fit its types, halves of surrogate pairs in strings and NUL in keys at
- *     any depth: these pass as they are (but no half of a pair in a key of the top level);
+/* Any bytes as a request body, with jansson as the oracle: both readers accept or both refuse, and see the
+ * same members. Where they differ on purpose:
+ *   - jansson refuses numbers that do not fit its types, halves of surrogate pairs in strings and NUL in
+ *     keys at any depth: these pass as they are (but no half of a pair in a key of the top level);
  *   - jansson accepts an array as a document and nesting down to 2048: we refuse both;
  *   - jansson takes the last of two keys unless told otherwise: at the top level we refuse;
+ *   - jansson loses a NUL byte that follows a number: no NUL byte ever passes here;
  *   - keys of over 256 bytes, over 1024 keys, over a million values: too complex for us. */
 #include "fuzz.h"
 
@@ -16,27 +17,32 @@
 static size_t depth_of(const json_t *value)
 {
 	size_t deepest = 0;
+	size_t depth, i;
 	const char *key;
 	json_t *child;
-	size_t i;
 
-	json_object_foreach((json_t *)(uintptr_t)value, key, child)
-		deepest = depth_of(child) > deepest ? depth_of(child) : deepest;
-	json_array_foreach(value, i, child)
-		deepest = depth_of(child) > deepest ? depth_of(child) : deepest;
+	json_object_foreach((json_t *)(uintptr_t)value, key, child) {
+		depth = depth_of(child);
+		deepest = depth > deepest ? depth : deepest;
+	}
+	json_array_foreach(value, i, child) {
+		depth = depth_of(child);
+		deepest = depth > deepest ? depth : deepest;
+	}
 	return json_is_object(value) || json_is_array(value) ? deepest + 1 : 0;
 }
 
 static void check_refusal(const char *body, size_t size, vgw_fault fault, const json_t *tree)
 {
+	bool has_nul = memchr(body, '\0', size);
 	json_t *strict;
 
 	switch (fault) {
 	case VGW_FAULT_INVALID_ENCODING:
-		FUZZ_CHECK(!tree);
+		FUZZ_CHECK(!tree || has_nul);
 		break;
 	case VGW_FAULT_INVALID_JSON:
-		FUZZ_CHECK(!tree || json_is_array(tree));
+		FUZZ_CHECK(!tree || json_is_array(tree) || has_nul);
 		break;
 	case VGW_FAULT_DUPLICATE_KEY:
 		strict = json_loadb(body, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
@@ -70,7 +76,8 @@ static void check_member(const struct vgw__scan *scan, enum vgw__body_key key, c
 	FUZZ_CHECK((span->kind != VGW__JSON_ABSENT) == (want != NULL));
 	if (!want)
 		return;
-	got = json_loadb(scan->data + span->start, span->end - span->start, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
+	got = json_loadb(
+		scan->data + span->start, span->end - span->start, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
 	FUZZ_CHECK(got && json_equal(got, want));
 	json_decref(got);
 	FUZZ_CHECK((span->kind == VGW__JSON_STRING) == json_is_string(want));

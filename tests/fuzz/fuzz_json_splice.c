@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any body with any edits, with jansson as the oracle: the new body is what comes of the same edits on a tree.
+/* Any body with any edits, with jansson as the oracle: the new body is what comes of the same edits on a
+ * tree.
  * The first byte says which edits are made, one bit each; the rest is the body. */
 #include "fuzz.h"
 
@@ -8,7 +9,17 @@
 #include <jansson.h>
 #include <string.h>
 
-enum { SET_MODEL = 1, REMOVE_A = 2, REMOVE_B = 4, REMOVE_USER = 8, ADD_TOP_K = 16, SET_C = 32, USAGE = 64, REVERSED = 128 };
+/* The bits of the first byte, in the order of the edits unless REVERSED. */
+enum {
+	SET_MODEL = 1,
+	REMOVE_A = 2,
+	REMOVE_B = 4,
+	REMOVE_USER = 8,
+	ADD_TOP_K = 16,
+	SET_C = 32,
+	USAGE = 64,
+	REVERSED = 128
+};
 
 static const struct vgw__json_name names[] = { { "a", 1 }, { "b", 1 }, { "c", 1 }, { "top_k", 5 } };
 
@@ -32,7 +43,8 @@ static bool edit_usage(struct vgw__splice *splice, json_t *tree)
 	if (json_is_object(options))
 		FUZZ_CHECK(json_object_set_new(options, "include_usage", json_true()) == 0);
 	else
-		FUZZ_CHECK(json_object_set_new(tree, "stream_options", json_pack("{s:b}", "include_usage", 1)) == 0);
+		FUZZ_CHECK(json_object_set_new(
+				   tree, "stream_options", json_pack("{s:b}", "include_usage", 1)) == 0);
 	return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as an event stream. Cut into pieces they must give what they give whole, and both what a naive reader
- * gives that collects each event and parses it with jansson. The first byte says how to cut, the second gives the
- * limit of an event; the rest is the stream. */
+/* Any bytes as an event stream. Cut into pieces they must give what they give whole, and both what a naive
+ * reader gives that collects each event and parses it with jansson. The first byte says how to cut, the
+ * second gives the limit of an event; the rest is the stream. */
 #include "fuzz.h"
 
 #include "json/sse.h"
@@ -21,8 +21,9 @@ struct naive {
 
 static void take_usage(struct naive *naive, const json_t *usage)
 {
-#define XX(field, key)                                                                                             \
-	if (json_is_integer(json_object_get(usage, key)) && json_integer_value(json_object_get(usage, key)) >= 0)  \
+#define XX(field, key)                                                                                       \
+	if (json_is_integer(json_object_get(usage, key)) &&                                                  \
+		json_integer_value(json_object_get(usage, key)) >= 0)                                        \
 		naive->usage.tokens[VGW__USAGE_##field] = json_integer_value(json_object_get(usage, key));
 	VGW__USAGE_KEYS(XX)
 #undef XX
@@ -36,13 +37,15 @@ static void end_event(struct naive *naive)
 		return;
 	naive->events++;
 	naive->is_done = naive->is_done || (naive->len == 6 && memcmp(naive->data, "[DONE]", 6) == 0);
-	tree = json_loadb(naive->data, naive->len, JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+	tree = json_loadb(
+		naive->data, naive->len, JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
 	if (!tree && memmem(naive->data, naive->len, "\"usage\"", 7))
 		naive->is_sure = false; /* the finder takes what comes before the fault */
 	if (tree && memmem(naive->data, naive->len, "\\u", 2))
 		naive->is_sure = false; /* the finder knows no escaped keys */
-	if (memmem(naive->data, naive->len, "put_tokens", 10) && memmem(naive->data, naive->len, "t_tokens", 8))
-		naive->is_sure = false; /* two keys for one number: the last one written wins there, not here */
+	if (memmem(naive->data, naive->len, "put_tokens", 10) &&
+		memmem(naive->data, naive->len, "t_tokens", 8))
+		naive->is_sure = false; /* two keys for one number: there, the last one written wins */
 	if (memmem(naive->data, naive->len, "\"-0\"", 4) || memmem(naive->data, naive->len, "-0", 2))
 		naive->is_sure = false; /* an integer of 0 for jansson */
 	if (tree && json_is_object(tree)) {

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct vgw__json_name names[] = { { "a", 1 }, { "b", 1 }, { "c", 1 }, { "d", 1 }, { "top_k", 5 } };
+static const struct vgw__json_name names[] = { { "a", 1 }, { "b", 1 }, { "c", 1 }, { "d", 1 },
+	{ "top_k", 5 } };
 
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -73,9 +74,11 @@ static void the_model_is_replaced_and_everything_else_keeps_its_bytes(void **sta
 {
 	static const char *const rows[][2] = {
 		{ "{\"model\":\"x\"}", "{\"model\":\"served\"}" },
-		{ "{\"a\":1e5, \"model\" : \"x\\u0041\" ,\"b\":\"\\u00e4\"}", "{\"a\":1e5, \"model\" : \"served\" ,\"b\":\"\\u00e4\"}" },
+		{ "{\"a\":1e5, \"model\" : \"x\\u0041\" ,\"b\":\"\\u00e4\"}",
+		"{\"a\":1e5, \"model\" : \"served\" ,\"b\":\"\\u00e4\"}" },
 		{ "{\"mod\\u0065l\":\"x\"}", "{\"mod\\u0065l\":\"served\"}" },
-		{ "{\"messages\":[{\"model\":\"x\"}],\"model\":\"x\"}", "{\"messages\":[{\"model\":\"x\"}],\"model\":\"served\"}" },
+		{ "{\"messages\":[{\"model\":\"x\"}],\"model\":\"x\"}",
+		"{\"messages\":[{\"model\":\"x\"}],\"model\":\"served\"}" },
 		{ "{}", "{\"model\":\"served\"}" },
 		{ " { } ", " {\"model\":\"served\" } " },
 		{ "{ \"a\":1}", "{\"model\":\"served\", \"a\":1}" },
@@ -97,7 +100,8 @@ static void a_served_name_is_escaped(void **state)
 
 	(void)state;
 	open_body(&f, "{\"model\":1}");
-	assert_int_equal(vgw__splice_set_string(&f.splice, "model", "q\"b\\s/\n\x01\xc3\xa4", 10, NULL), VGW_OK);
+	assert_int_equal(vgw__splice_set_string(&f.splice, "model", "q\"b\\s/\n\x01\xc3\xa4", 10, NULL),
+		VGW_OK);
 	assert_string_equal(close_body(&f), "{\"model\":\"q\\\"b\\\\s/\\u000a\\u0001\xc3\xa4\"}");
 }
 
@@ -154,8 +158,10 @@ static void a_default_is_added_only_where_the_key_is_absent(void **state)
 		struct fixture f;
 
 		open_body(&f, rows[i][0]);
-		assert_int_equal(vgw__splice_add_default(&f.splice, "top_k", "\"top_k\":40", 10, NULL), VGW_OK);
-		assert_int_equal(vgw__splice_add_default(&f.splice, "top_k", "\"top_k\":50", 10, NULL), VGW_OK);
+		assert_int_equal(vgw__splice_add_default(&f.splice, "top_k", "\"top_k\":40", 10, NULL),
+			VGW_OK);
+		assert_int_equal(vgw__splice_add_default(&f.splice, "top_k", "\"top_k\":50", 10, NULL),
+			VGW_OK);
 		assert_string_equal(close_body(&f), rows[i][1]);
 	}
 }
@@ -163,7 +169,8 @@ static void a_default_is_added_only_where_the_key_is_absent(void **state)
 static void many_edits_fit_together_in_any_order(void **state)
 {
 	static const char body[] = "{\"a\":1,\"model\":\"x\",\"b\":2,\"c\":[3],\"y\":9,\"d\":4}";
-	static const char want[] = "{\"stream_options\":{\"include_usage\":true},\"top_k\":40,\"model\":\"s\",\"c\":{},\"y\":9}";
+	static const char want[] = "{\"stream_options\":{\"include_usage\":true},\"top_k\":40,"
+		"\"model\":\"s\",\"c\":{},\"y\":9}";
 
 	(void)state;
 	for (int order = 0; order < 6; order++) {
@@ -175,7 +182,8 @@ static void many_edits_fit_together_in_any_order(void **state)
 		for (int step = 0; step < 6; step++) {
 			switch ((order + step) % 6) {
 			case 0:
-				assert_int_equal(vgw__splice_set_string(&f.splice, "model", "s", 1, NULL), VGW_OK);
+				assert_int_equal(vgw__splice_set_string(&f.splice, "model", "s", 1, NULL),
+					VGW_OK);
 				break;
 			case 1:
 				assert_int_equal(vgw__splice_remove(&f.splice, "d", NULL), VGW_OK);
@@ -187,7 +195,8 @@ static void many_edits_fit_together_in_any_order(void **state)
 				assert_int_equal(vgw__splice_set(&f.splice, "c", "{}", 2, NULL), VGW_OK);
 				break;
 			case 4:
-				assert_int_equal(vgw__splice_add_default(&f.splice, "top_k", "\"top_k\":40", 10, NULL), VGW_OK);
+				assert_int_equal(vgw__splice_add_default(&f.splice, "top_k", "\"top_k\":40",
+					10, NULL), VGW_OK);
 				break;
 			default:
 				assert_int_equal(vgw__splice_remove(&f.splice, "b", NULL), VGW_OK);
@@ -217,10 +226,14 @@ static void usage_is_asked_for_and_other_stream_options_stay(void **state)
 		{ "{\"stream_options\":null}", "{\"stream_options\":{\"include_usage\":true}}", "" },
 		{ "{\"stream_options\":{}}", "{\"stream_options\":{\"include_usage\":true}}", "" },
 		{ "{\"stream_options\": { \"continuous_usage_stats\":true} }",
-			"{\"stream_options\": {\"include_usage\":true, \"continuous_usage_stats\":true} }", "" },
-		{ "{\"stream_options\":{\"include_usage\":false,\"c\":1}}", "{\"stream_options\":{\"include_usage\":true,\"c\":1}}", "" },
-		{ "{\"stream_options\":{\"include_usage\" : null}}", "{\"stream_options\":{\"include_usage\" : true}}", "" },
-		{ "{\"stream_options\":{\"include_usage\":true}}", "{\"stream_options\":{\"include_usage\":true}}", "wanted" },
+			"{\"stream_options\": {\"include_usage\":true, \"continuous_usage_stats\":true} }",
+			"" },
+		{ "{\"stream_options\":{\"include_usage\":false,\"c\":1}}",
+		"{\"stream_options\":{\"include_usage\":true,\"c\":1}}", "" },
+		{ "{\"stream_options\":{\"include_usage\" : null}}",
+		"{\"stream_options\":{\"include_usage\" : true}}", "" },
+		{ "{\"stream_options\":{\"include_usage\":true}}",
+		"{\"stream_options\":{\"include_usage\":true}}", "wanted" },
 		{ "{\"stream_options\":7}", "{\"stream_options\":7}", "" },
 	};
 
@@ -306,7 +319,8 @@ static unsigned next_random(uint64_t *seed)
 static void make_object(char *out, size_t size, uint64_t *seed)
 {
 	static const char *const keys[] = { "a", "b", "c", "d", "model", "top_k", "e", "f" };
-	static const char *const values[] = { "1", "\"x,}\\\"\"", "[1,{\"a\":2}]", "{}", "null", "true", "-1.5e3", "{\"model\":1}" };
+	static const char *const values[] = { "1", "\"x,}\\\"\"", "[1,{\"a\":2}]", "{}", "null", "true",
+		"-1.5e3", "{\"model\":1}" };
 	static const char *const spaces[] = { "", " ", "\n\t", "" };
 	size_t len = (size_t)snprintf(out, size, "%s{", spaces[next_random(seed) % 4]);
 	unsigned used = 0;
@@ -318,7 +332,8 @@ static void make_object(char *out, size_t size, uint64_t *seed)
 			continue;
 		len += (size_t)snprintf(out + len, size - len, "%s%s\"%s\"%s:%s%s%s", used ? "," : "",
 			spaces[next_random(seed) % 4], keys[key], spaces[next_random(seed) % 4],
-			spaces[next_random(seed) % 4], values[next_random(seed) % 8], spaces[next_random(seed) % 4]);
+			spaces[next_random(seed) % 4], values[next_random(seed) % 8],
+				spaces[next_random(seed) % 4]);
 		used |= 1u << key;
 	}
 	(void)snprintf(out + len, size - len, "%s}", spaces[next_random(seed) % 4]);
@@ -352,7 +367,8 @@ static void random_edits_are_what_another_parser_would_make_of_them(void **state
 			(void)json_object_del(want, name);
 		}
 		if (next_random(&seed) % 2) {
-			assert_int_equal(vgw__splice_add_default(&f.splice, "top_k", "\"top_k\":40", 10, NULL), VGW_OK);
+			assert_int_equal(vgw__splice_add_default(&f.splice, "top_k", "\"top_k\":40", 10,
+				NULL), VGW_OK);
 			if (!json_object_get(want, "top_k"))
 				assert_int_equal(json_object_set_new(want, "top_k", json_integer(40)), 0);
 		}
