@@ -97,6 +97,8 @@ static void read_naively(struct naive *naive, const char *bytes, size_t size)
 			i++;
 		start = i + 1;
 	}
+	if (naive->has_data || size - start >= 5)
+		naive->is_sure = false; /* the usage of an event without its end counts, too */
 }
 
 static void check_same(const struct vgw__sse *a, const struct vgw__sse *b)

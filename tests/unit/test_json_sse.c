@@ -93,6 +93,9 @@ static const struct stream streams[] = {
 		TEXT("data: {\"usage\":{\"completion_tokens\":1}}\n\n"
 			"data: {\"usage\":{\"completion_tokens\":2}}\n\n"),
 		2, false, true, -1, 2, -1 },
+	{ "usage in an unfinished event",
+		TEXT("data: {\"usage\":\ndata: {\"total_tokens\":12}\ndata: , "),
+		0, false, false, -1, -1, 12 },
 	{ "unfinished usage",
 		TEXT("data: {\"usage\":{\"completion_tokens\":12"),
 		0, false, false, -1, -1, -1 },
