@@ -14,7 +14,7 @@ struct vgw__sse {
 	uint64_t events;         /* finished events that carried data, [DONE] among them */
 	struct vgw__usage usage; /* the newest numbers, also of an event that never ended */
 	bool is_done;            /* [DONE] came */
-	bool is_too_long;        /* an event was longer than max_event bytes; stays true */
+	bool is_too_long;        /* an event was over max_event bytes (a line end is 1); stays true */
 
 	/* the event under way */
 	uint64_t event_bytes;

@@ -234,23 +234,27 @@ static void the_boundary_is_known_after_every_byte(void **state)
 
 static void an_event_longer_than_the_limit_is_told_however_it_is_cut(void **state)
 {
-	static const char bytes[] = "data: 12345678\n\ndata: 1\n\n";
+	/* a line end counts as one byte, whatever it is made of */
+	static const char *const texts[] = { "data: 12345678\n\ndata: 1\n\n",
+		"data: 12345678\r\n\r\ndata: 1\r\n\r\n", "data: 12345678\r\rdata: 1\r\r" };
 	static const size_t longest = 16;
 
 	(void)state;
-	for (size_t cut = 0; cut < sizeof(bytes) - 1; cut++) {
-		struct vgw__sse exact;
-		struct vgw__sse tight;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		for (size_t cut = 0; cut < strlen(texts[i]); cut++) {
+			struct vgw__sse exact;
+			struct vgw__sse tight;
 
-		vgw__sse_init(&exact, longest);
-		vgw__sse_init(&tight, longest - 1);
-		vgw__sse_feed(&exact, bytes, cut);
-		vgw__sse_feed(&exact, bytes + cut, sizeof(bytes) - 1 - cut);
-		vgw__sse_feed(&tight, bytes, cut);
-		vgw__sse_feed(&tight, bytes + cut, sizeof(bytes) - 1 - cut);
-		assert_false(exact.is_too_long);
-		assert_true(tight.is_too_long);
-		assert_int_equal(tight.events, 2);
+			vgw__sse_init(&exact, longest);
+			vgw__sse_init(&tight, longest - 1);
+			vgw__sse_feed(&exact, texts[i], cut);
+			vgw__sse_feed(&exact, texts[i] + cut, strlen(texts[i]) - cut);
+			vgw__sse_feed(&tight, texts[i], cut);
+			vgw__sse_feed(&tight, texts[i] + cut, strlen(texts[i]) - cut);
+			assert_false(exact.is_too_long);
+			assert_true(tight.is_too_long);
+			assert_int_equal(tight.events, 2);
+		}
 	}
 }
 
