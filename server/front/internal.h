@@ -60,6 +60,7 @@ struct worker {
 	struct listener *listeners;
 	size_t listener_count;
 	vgw_defer pump;    /* run MHD at the end of the turn: something was resumed */
+	vgw_timer again;   /* MHD has more to do than fits one turn: go on in the next */
 	vgw_timer sweep;   /* deadlines of connections, clients that left while suspended */
 	int64_t sweep_at_ms;
 	vgw_message drain_order; /* the stage changed */
