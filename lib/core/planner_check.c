@@ -11,6 +11,8 @@
 		}                                                                                            \
 	} while (0)
 
+enum { IMPOSSIBLE = 26 }; /* the number under which VGW__MUST is told */
+
 static int64_t bytes_by_state(const struct vgw__replica *r, int32_t d)
 {
 	switch (r->state) {
@@ -58,6 +60,39 @@ static int check_budgets(const struct vgw__planner *p, const char **what)
 	INVARIANT(1, p->is_trimming || !p->config.max_resident || residents <= p->config.max_resident,
 		"more are resident than max_resident");
 	INVARIANT(1, p->is_trimming || sleepers <= p->config.max_asleep, "more sleep than max_asleep");
+	return 0;
+}
+
+/* I1 of the promises: with everything under way done, all that will be awake has a place and its bytes. */
+static int check_promises(const struct vgw__planner *p, const char **what)
+{
+	int64_t sum;
+	int32_t promised = 0;
+	int32_t claimed = 0;
+
+	for (int32_t d = -1; d < p->limits.devices; d++) {
+		sum = 0;
+		for (int32_t i = 0; i < p->limits.models; i++) {
+			const struct vgw__replica *r = &p->replicas[i];
+			bool is_up = r->state == VGW__STATE_READY ||
+				     ((r->state == VGW__STATE_STARTING || r->state == VGW__STATE_WAKING) &&
+					     !r->is_unload);
+
+			if (d < 0) {
+				claimed += r->is_claimed;
+				promised += r->is_claimed || is_up;
+			} else if (r->is_claimed || is_up) {
+				sum += r->awake[d];
+			} else if (r->state == VGW__STATE_ASLEEP) {
+				sum += r->asleep[d];
+			}
+		}
+		INVARIANT(1,
+			d < 0 || !claimed || !p->devices[d].budget_bytes || sum <= p->devices[d].budget_bytes,
+			"more bytes are promised than a device has");
+	}
+	INVARIANT(1, !claimed || !p->config.max_resident || promised <= p->config.max_resident,
+		"more places are promised than max_resident");
 	return 0;
 }
 
@@ -165,6 +200,10 @@ static int check_wake_ups(const struct vgw__planner *p, const struct vgw__replic
 	INVARIANT(17,
 		r->state != VGW__STATE_BACKOFF || r->until_ms == VGW__NEVER || r->deadline_ms != VGW__NEVER,
 		"BACKOFF without an end");
+	INVARIANT(17,
+		r->state != VGW__STATE_STUCK || r->is_retry_due || r->pending != VGW__PENDING_NONE ||
+			r->deadline_ms != VGW__NEVER,
+		"STUCK for ever");
 	if (!r->waiting)
 		return 0;
 	INVARIANT(17, p->timer_ms != VGW__NEVER, "somebody waits and no timer is set");
@@ -182,13 +221,15 @@ int vgw__planner_check(const struct vgw__planner *p, int64_t now_ms, const char 
 	int broken = check_budgets(p, what);
 
 	(void)now_ms;
-	INVARIANT(26, !p->broken, p->broken);
+	INVARIANT(IMPOSSIBLE, !p->broken, p->broken);
 	INVARIANT(17, p->timer_ms > p->now_ms, "the timer is set to the past");
 	for (int32_t i = 0; i < p->limits.models && !broken; i++) {
 		broken = check_machine(p, &p->replicas[i], what);
 		if (!broken)
 			broken = check_wake_ups(p, &p->replicas[i], what);
 	}
+	if (!broken)
+		broken = check_promises(p, what);
 	if (!broken)
 		broken = check_groups(p, what);
 	if (!broken)

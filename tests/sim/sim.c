@@ -9,7 +9,8 @@
 /* How often each choice is made, out of the sum. */
 #define CHOICES(XX)                                                                                          \
 	XX(REQUEST, 14)                                                                                      \
-	XX(USE, 8) XX(RELEASE, 14) XX(ANSWER, 22) XX(ADVANCE_LITTLE, 10) XX(ADVANCE, 8) XX(ADVANCE_FAR, 1)   \
+	XX(USE, 8)                                                                                           \
+	XX(RELEASE, 14) XX(ANSWER, 22) XX(ADVANCE_LITTLE, 10) XX(ADVANCE, 8) XX(ADVANCE_FAR, 1)              \
 		XX(CANCEL, 3) XX(ANSWER_BADLY, 2) XX(FAIL, 2) XX(DIE, 1) XX(LOAD, 1) XX(UNLOAD, 1)           \
 			XX(FORCE_UNLOAD, 1) XX(SLEEP, 1) XX(PIN, 1) XX(UNPIN, 2) XX(RESET, 2) XX(FORGET, 1)  \
 				XX(CHANGE, 1) XX(PROGRESS, 1) XX(STALE, 2) XX(PRELOAD, 1) XX(CONFIGURE, 1)
@@ -276,38 +277,47 @@ static bool is_at_rest(const struct world *world)
 			return false;
 	}
 	for (int32_t m = 0; m < world->limits.models; m++) {
+		enum vgw__state state = world->model[m].state;
+
 		if (world->model[m].op != WORLD_OP_NONE || world->model[m].leases)
+			return false;
+		if (state != VGW__STATE_ABSENT && state != VGW__STATE_READY && state != VGW__STATE_ASLEEP &&
+			state != VGW__STATE_BACKOFF)
 			return false;
 	}
 	return true;
 }
 
+/* All operations succeed, all leases come back, a second goes by. */
+static void calm(struct world *world)
+{
+	for (int32_t m = 0; m < world->limits.models; m++) {
+		while (world->model[m].leases && !world->broken)
+			world_release(world, m);
+	}
+	world_settle(world);
+	world_advance(world, 1000);
+}
+
 void sim_finish(struct world *world)
 {
 	struct vgw__event bye = {.kind = VGW__EVENT_SHUTDOWN};
+	bool is_abrupt = world->steps % 2; /* half of them are shut down in the middle of it all */
 
-	for (int round = 0; round < 200 && !world->broken && !is_at_rest(world); round++) {
-		for (int32_t m = 0; m < world->limits.models; m++) {
-			while (world->model[m].leases && !world->broken)
-				world_release(world, m);
-		}
-		world_settle(world);
-		world_advance(world, 1000);
-	}
-	if (!world->broken && !is_at_rest(world))
+	for (int round = 0; round < 200 && !is_abrupt && !world->broken && !is_at_rest(world); round++)
+		calm(world);
+	if (!is_abrupt && !world->broken && !is_at_rest(world))
 		world->broken = "I16: faults stopped and somebody still waits or something still runs";
 	if (!world->broken)
 		world_step(world, &bye);
-	for (int round = 0; round < 50 && !world->broken && !world->is_shutdown_done; round++) {
-		for (int32_t m = 0; m < world->limits.models; m++) {
-			while (world->model[m].leases && !world->broken)
-				world_release(world, m);
-		}
-		world_settle(world);
-		world_advance(world, 1000);
-	}
+	for (int round = 0; round < 200 && !world->broken && !world->is_shutdown_done; round++)
+		calm(world);
 	if (!world->broken && !world->is_shutdown_done)
 		world->broken = "I20: the shutdown does not come to an end";
+	for (int round = 0; round < 200 && !world->broken && !is_at_rest(world); round++)
+		calm(world);
+	if (!world->broken && !is_at_rest(world))
+		world->broken = "I20: something is left after the shutdown";
 }
 
 const char *sim_live(uint64_t seed, const uint64_t *choices, size_t count, enum sim_mode mode)

@@ -79,6 +79,7 @@ static void activate(struct world *world, const struct vgw__action *action)
 			"a cold start without a new generation");
 	}
 	model->has_engine = true;
+	model->is_dead = model->is_dead && action->is_wake;
 	model->generation = action->generation;
 	model->holds_awake = true;
 	model->was_cut = false;
@@ -134,6 +135,7 @@ static void answer_waiter(struct world *world, const struct vgw__action *action)
 		"I5: a lease on a former engine");
 	expect(world, world->model[action->model].has_engine && world->model[action->model].is_awake,
 		"I5: a lease on an engine that does not run");
+	expect(world, !world->model[action->model].is_dead, "I5: a lease on an engine that died");
 	world->model[action->model].leases++;
 	world->model[action->model].last_used_ms = world->now_ms;
 }

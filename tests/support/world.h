@@ -30,6 +30,7 @@ struct world_model {
 	bool op_is_orphan; /* the operator forgot the replica while it ran */
 	bool has_engine;   /* a process exists */
 	bool is_awake;
+	bool is_dead;         /* its process exited; the planner was told */
 	uint32_t generation;
 	bool is_gate_open;
 	bool is_idle_due; /* CLOSE_GATE without its IDLE yet */

@@ -140,6 +140,7 @@ void world_die(struct world *world, int32_t m, enum vgw__failure failure)
 
 	if (!world->model[m].has_engine)
 		return;
+	world->model[m].is_dead = true;
 	world->model[m].was_cut = true; /* its leases are worth nothing */
 	world_step(world, &event);
 }
