@@ -288,7 +288,7 @@ void vgw__planner_view(const struct vgw__planner *planner, int32_t model, int64_
 	struct vgw__replica_view *view);
 bool vgw__planner_is_free(const struct vgw__planner *planner, int32_t model); /* may MODEL_ADDED use the slot? */
 int64_t vgw__planner_used_bytes(const struct vgw__planner *planner, int32_t device);
-/* What a load of `model` would do now: the decision as the journal would hold it. */
+/* What a load of `model` would do now: the decision as the journal would hold it. Observe the gates first. */
 void vgw__planner_explain(const struct vgw__planner *planner, int32_t model, int64_t now_ms,
 	struct vgw__decision *decision);
 /* The n-th newest journal entry, NULL past the end. Valid until the next step. */

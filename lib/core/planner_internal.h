@@ -5,7 +5,8 @@
  *   planner_commands.c what the operator and the configuration say
  *   planner_waiters.c who waits for what, and until when
  *   planner_budget.c  bytes, counts, groups: held now, and projected once everything under way is done
- *   planner_swap.c    who must leave so that another can come: choosing and claiming
+ *   planner_choose.c  who must leave so that another can come
+ *   planner_swap.c    claiming: one wanted replica after the other, by urgency
  *   planner_passes.c  revoke, idle TTL, device locks: the other parts of the planning pass
  *   planner_view.c    ETA, journal, views
  *   planner_check.c   invariants
@@ -277,8 +278,8 @@ void vgw__budget_unlock(struct vgw__planner *p, const struct vgw__replica *r);
 /* planner_swap.c */
 bool vgw__swap_is_wanted(const struct vgw__replica *r); /* somebody or something wants it awake */
 int64_t vgw__swap_due_ms(const struct vgw__planner *p, const struct vgw__replica *r);
-/* NONE: p->marks names the victims. BUSY: not now, r->again_ms (in *again_ms) says when. Else: never. */
-enum vgw__reason vgw__swap_choose(const struct vgw__planner *p, const struct vgw__replica *r, int8_t *marks,
+/* planner_choose.c. NONE: marks names the victims. BUSY: not now, *again_ms says when. Else: never. */
+enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct vgw__replica *r, int8_t *marks,
 	int64_t *again_ms, struct vgw__decision *decision);
 void vgw__swap_pass(struct vgw__planner *p);
 enum vgw__reason vgw__swap_admit(struct vgw__planner *p, struct vgw__replica *r); /* may it ever come up? */

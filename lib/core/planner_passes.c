@@ -149,11 +149,24 @@ static bool is_a_sleeper_leaving(const struct vgw__planner *p)
 	return false;
 }
 
+/* The retry after an out-of-memory failure starts only when those that shall go are gone. */
+static bool waits_for_shedding(const struct vgw__planner *p, const struct vgw__replica *r)
+{
+	for (int32_t i = 0; i < p->limits.models && r->is_shedding; i++) {
+		const struct vgw__replica *other = &p->replicas[i];
+
+		if (other->beneficiary == vgw__replica_index(p, r)
+			&& (other->state == VGW__STATE_DRAINING || other->state == VGW__STATE_LEAVING))
+			return true;
+	}
+	return false;
+}
+
 /* Can its operation begin as far as memory goes? A sleep without room becomes a stop. */
 static bool has_room(struct vgw__planner *p, struct vgw__replica *r)
 {
 	if (r->is_claimed)
-		return vgw__budget_fits_now(p, r);
+		return vgw__budget_fits_now(p, r) && !waits_for_shedding(p, r);
 	if (r->state == VGW__STATE_STUCK || r->depth == VGW__DEPTH_STOP || vgw__budget_may_sleep_now(p, r))
 		return true;
 	if (is_a_sleeper_leaving(p))

@@ -210,6 +210,6 @@ void vgw__planner_explain(const struct vgw__planner *p, int32_t model, int64_t n
 		decision->why = vgw__state_name(r->state);
 		return;
 	}
-	reason = vgw__swap_choose(p, r, p->marks, &again_ms, decision);
+	reason = vgw__choose_victims(p, r, p->marks, &again_ms, decision);
 	decision->why = vgw__reason_text(reason);
 }
