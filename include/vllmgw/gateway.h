@@ -24,6 +24,7 @@
 #include <vllmgw/log.h>
 #include <vllmgw/loop.h>
 #include <vllmgw/model.h>
+#include <vllmgw/residency.h>
 #include <vllmgw/status.h>
 
 VGW_BEGIN_DECLS
@@ -73,6 +74,7 @@ typedef struct vgw_gateway_options {
 	uint64_t max_event_bytes;      /* of one server-sent event; 0 = 16 MiB */
 	uint32_t max_workers;          /* 0 = 64 */
 	uint32_t max_json_tokens;      /* values of a request's body; 0 = 1000000 */
+	const vgw_residency_options *residency; /* who is in memory; NULL: its defaults */
 } vgw_gateway_options;
 
 #define VGW_GATEWAY_OPTIONS_INIT { .size = sizeof(vgw_gateway_options) }
@@ -158,6 +160,11 @@ VGW_API VGW_CHECKED vgw_status vgw_gateway_new(vgw_gateway **out, const vgw_gate
 /** Stop what is to be stopped and free. Detach every worker first. NULL is allowed.
  *  Owns: taken.  Threads: owner.  Blocks: until engines that are ours have stopped.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_gateway_free(vgw_gateway *gateway);
+
+/** Who is in memory: for the operator's commands, the state and the events of vllmgw/residency.h and vllmgw/event.h.
+ *  Models are published by vgw_gateway_apply(), not by vgw_residency_apply().
+ *  Owns: borrowed until vgw_gateway_free().  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API vgw_residency *vgw_gateway_get_residency(vgw_gateway *gateway);
 
 /** Make a kind of controller known, before models of that kind are applied.
  *  Owns: ops and user are borrowed until vgw_gateway_free().  Threads: init.  Blocks: never.

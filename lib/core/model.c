@@ -12,14 +12,14 @@
 
 enum { NAME_MAX_BYTES = 512 };
 
-static void free_strings(struct vgw__strings *strings)
+static void free_strings(struct vgw__names *strings)
 {
 	for (size_t i = 0; i < strings->count; i++)
 		vgw__free(strings->items[i]);
 	vgw__free(strings->items);
 }
 
-static vgw_status copy_strings(struct vgw__strings *out, const char *const *items, size_t count)
+static vgw_status copy_strings(struct vgw__names *out, const char *const *items, size_t count)
 {
 	if (!count)
 		return VGW_OK;
@@ -197,7 +197,7 @@ void vgw__model_free(vgw_model *model)
 	vgw__free(model);
 }
 
-static bool is_same_list(const struct vgw__strings *a, const struct vgw__strings *b)
+static bool is_same_list(const struct vgw__names *a, const struct vgw__names *b)
 {
 	if (a->count != b->count)
 		return false;

@@ -5,7 +5,7 @@
 
 #include <vllmgw/model.h>
 
-struct vgw__strings {
+struct vgw__names {
 	char **items;
 	size_t count;
 };
@@ -28,10 +28,10 @@ struct vgw_model {
 	char *kind;
 	char *backend_json;
 	char *upstream_auth; /* "Bearer ..."; NULL: no Authorization upstream */
-	struct vgw__strings aliases;
-	struct vgw__strings strip;
-	struct vgw__strings groups;
-	struct vgw__strings devices;
+	struct vgw__names aliases;
+	struct vgw__names strip;
+	struct vgw__names groups;
+	struct vgw__names devices;
 	struct vgw__body_default *defaults;
 	size_t default_count;
 	struct vgw__model_memory *memory;

@@ -52,6 +52,7 @@ struct vgw_call {
 	struct vgw__seat *seat;
 	struct vgw__targets *targets; /* reference */
 	struct vgw__target *target;   /* in it, counted in flight; NULL: none */
+	uint64_t cuts;                /* of the resident, when the lease began */
 	struct vgw__waiter *waiter;   /* while LEASE */
 	struct vgw__upstream_call *upstream;
 	uint64_t tried;               /* bit per target */

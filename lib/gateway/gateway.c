@@ -47,10 +47,25 @@ static vgw_status check_options(const vgw_gateway_options *options, vgw_error *e
 	return VGW_OK;
 }
 
+/* The gateway's logger and state_dir serve the residency too, unless its own options name others. */
+static vgw_status choose_residency(const vgw_gateway_options *options, vgw_residency_options *residency, vgw_error *err)
+{
+	static const vgw_residency_options none = VGW_RESIDENCY_OPTIONS_INIT;
+	vgw_status status = vgw__opts_copy(residency, sizeof(*residency), options->residency ? options->residency : &none,
+		"vgw_residency_options", err);
+
+	residency->size = sizeof(*residency);
+	if (!residency->logger.fn)
+		residency->logger = options->logger;
+	if (!residency->state_dir)
+		residency->state_dir = options->state_dir;
+	return status;
+}
+
 vgw_status vgw_gateway_new(vgw_gateway **out, const vgw_gateway_options *given, vgw_error *err)
 {
 	static const vgw_gateway_options zero = VGW_GATEWAY_OPTIONS_INIT;
-	vgw_residency_options residency = VGW_RESIDENCY_OPTIONS_INIT;
+	vgw_residency_options residency;
 	vgw_gateway *gateway;
 	vgw_status status;
 
@@ -72,11 +87,11 @@ vgw_status vgw_gateway_new(vgw_gateway **out, const vgw_gateway_options *given, 
 		gateway->unrouted = vgw__stats_get_model(gateway->stats, "other");
 		status = gateway->unrouted ? VGW_OK : VGW_NOMEM;
 	}
-	if (status == VGW_OK) {
-		residency.logger = gateway->options.logger;
-		residency.state_dir = gateway->options.state_dir;
+	if (status == VGW_OK)
+		status = choose_residency(&gateway->options, &residency, err);
+	if (status == VGW_OK)
 		status = vgw_residency_new(&gateway->residency, &residency, err);
-	}
+	gateway->options.residency = NULL; /* it was read */
 	if (status != VGW_OK) {
 		vgw_gateway_free(gateway);
 		return vgw_error_set(err, status, 0, "gateway");
@@ -94,6 +109,11 @@ void vgw_gateway_free(vgw_gateway *gateway)
 	vgw__stats_free(gateway->stats);
 	(void)pthread_mutex_destroy(&gateway->lock);
 	vgw__free(gateway);
+}
+
+vgw_residency *vgw_gateway_get_residency(vgw_gateway *gateway)
+{
+	return gateway->residency;
 }
 
 vgw_status vgw_gateway_add_controller(vgw_gateway *gateway, const vgw_controller_ops *ops, void *user, vgw_error *err)

@@ -12,7 +12,7 @@
 static json_t *describe(const vgw_model *model, struct vgw__resident *resident)
 {
 	json_t *json = json_pack("{s:s,s:s,s:i,s:s,s:{s:s}}", "id", model->name, "object", "model", "created", 0,
-		"owned_by", "vllmgw", "status", "value", vgw__gate_is_open(resident) ? "loaded" : "unloaded");
+		"owned_by", "vllmgw", "status", "value", vgw__resident_get_standing(resident));
 	json_t *aliases = json_array();
 	bool is_ok = json && aliases;
 

@@ -178,7 +178,6 @@ static void go_on(vgw_call *call)
 
 	call->has_lease = true;
 	call->leased_ns = vgw__now_ns();
-	vgw__count(&call->seat->resident->arrivals, 1);
 	if (!targets || !targets->count) {
 		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, "the model has no endpoint");
 		return;
@@ -187,12 +186,13 @@ static void go_on(vgw_call *call)
 	vgw__call_send(call, NULL);
 }
 
-static void on_granted(void *user, vgw_status status, const vgw_error *why)
+static void on_granted(void *user, vgw_status status, uint64_t cuts, const vgw_error *why)
 {
 	vgw_call *call = user;
 
 	call->waiter = NULL;
 	if (status == VGW_OK) {
+		call->cuts = cuts;
 		go_on(call);
 		return;
 	}
@@ -202,16 +202,19 @@ static void on_granted(void *user, vgw_status status, const vgw_error *why)
 
 static vgw_status ask_for_lease(vgw_call *call, vgw_error *err)
 {
-	int64_t deadline_ms = call->begun_ns / 1000000 + call->worker->gateway->options.total_timeout_ms;
+	const struct vgw__wish wish = {
+		.deadline_ms = call->begun_ns / 1000000 + call->worker->gateway->options.total_timeout_ms,
+		.priority = VGW__WISH_NORMAL,
+	};
 
+	call->cuts = vgw__resident_cuts(call->seat->resident);
 	if (vgw__gate_enter(call->seat->resident)) {
 		go_on(call);
 		call->leased_ns = call->begun_ns; /* an open gate is no wait */
 		return VGW_OK;
 	}
 	vgw__call_enter(call, VGW__CALL_LEASE);
-	call->waiter = vgw__residency_wait(call->worker->gateway->residency, call->seat->resident,
-		call->worker->loop, deadline_ms, on_granted, call, err);
+	call->waiter = vgw__residency_wait(call->worker->port, call->seat->resident, &wish, on_granted, call, err);
 	if (!call->waiter)
 		return err->status;
 	vgw__call_watch_deadline(call);

@@ -118,6 +118,20 @@ static void make_id_prefix(vgw_worker *worker)
 	}
 }
 
+/* Leases were cut: their calls end with an error the client can read. */
+static void on_cut(void *user)
+{
+	vgw_worker *worker = user;
+
+	VGW__LIST_EACH(it, &worker->calls) {
+		vgw_call *call = vgw__call_of_link(it);
+
+		if (call->has_lease && call->state != VGW__CALL_ANSWER &&
+			call->cuts != vgw__resident_cuts(call->seat->resident))
+			vgw__call_fail(call, VGW_FAULT_UPSTREAM_ABORTED, "the model was taken down while it answered");
+	}
+}
+
 vgw_status vgw_worker_attach(vgw_worker **out, vgw_gateway *gateway, vgw_loop *loop, vgw_error *err)
 {
 	vgw_worker *worker;
@@ -139,6 +153,8 @@ vgw_status vgw_worker_attach(vgw_worker **out, vgw_gateway *gateway, vgw_loop *l
 	make_id_prefix(worker);
 	worker->unrouted = vgw__stats_get_shard(gateway->unrouted, worker->place);
 	status = worker->unrouted ? vgw__h1_new(&worker->h1, loop, IDLE_CONNECTION_MS, err) : VGW_NOMEM;
+	if (status == VGW_OK)
+		status = vgw__port_new(&worker->port, gateway->residency, loop, on_cut, worker, err);
 	if (status != VGW_OK) {
 		vgw_worker_detach(worker);
 		return vgw_error_set(err, status, 0, "worker");
@@ -153,6 +169,7 @@ void vgw_worker_detach(vgw_worker *worker)
 		return;
 	while (!vgw__list_is_empty(&worker->calls))
 		vgw_call_cancel(vgw__call_of_link(worker->calls.next));
+	vgw__port_free(worker->port);
 	if (worker->h1)
 		worker->h1->ops->destroy(worker->h1);
 	if (worker->curl)

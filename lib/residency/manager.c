@@ -1,182 +1,318 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The residency of engines that are somebody else's: always up, gate open. */
-#include "residency/residency.h"
+/* The residency's thread: every event becomes one step of the planner, every action of the planner is performed
+ * here or ordered from an executor. It never blocks; what may block is done by executors and by callers. */
+#include "residency/internal.h"
 
-#include "backend/host.h"
-#include "backend/registry.h"
-#include "util/alloc.h"
-#include "util/error.h"
-#include "util/opts.h"
-#include "core/model.h"
+#include "residency/store.h"
+#include "util/log.h"
 
+#include <stdio.h>
 #include <string.h>
 
-struct engine {
-	struct vgw__resident *resident;
-	const vgw_model *model; /* of the registry held */
-	const struct vgw__controller_kind *kind;
-	vgw_host *host;
-	void *self;
+enum { RESOLVE_EVERY_MS = 30000, RESOLVE_LIMIT_MS = 10000 };
+
+static const enum vgw__standing standings[VGW__STATE_COUNT] = {
+	[VGW__STATE_ABSENT] = VGW__STANDING_UNLOADED,
+	[VGW__STATE_STARTING] = VGW__STANDING_LOADING,
+	[VGW__STATE_READY] = VGW__STANDING_LOADED,
+	[VGW__STATE_DRAINING] = VGW__STANDING_LOADED,
+	[VGW__STATE_LEAVING] = VGW__STANDING_UNLOADED,
+	[VGW__STATE_ASLEEP] = VGW__STANDING_ASLEEP,
+	[VGW__STATE_WAKING] = VGW__STANDING_LOADING,
+	[VGW__STATE_BACKOFF] = VGW__STANDING_FAILED,
+	[VGW__STATE_STUCK] = VGW__STANDING_FAILED,
 };
 
-struct vgw_residency {
-	vgw_residency_options options;
-	struct vgw__controllers *controllers;
-	pthread_mutex_t lock;
-	vgw_registry *registry; /* guarded by lock, as the engines are */
-	struct engine *engines;
-	size_t count;
-};
+/* --- what actions say to the world ---------------------------------------------------------------------------- */
 
-static void free_engine(struct engine *engine)
+static bool is_bad_news(const struct vgw__action *action)
 {
-	if (engine->self)
-		engine->kind->ops.destroy(engine->self);
-	vgw__host_free(engine->host);
-	vgw__resident_unref(engine->resident);
+	return action->to == VGW__STATE_BACKOFF || action->to == VGW__STATE_STUCK ||
+		action->cause == VGW__CAUSE_CRASHED || action->cause == VGW__CAUSE_DRAIN_DEADLINE;
 }
 
-static void free_engines(struct engine *engines, size_t count)
+static void tell_transition(vgw_residency *residency, struct vgw__engine *engine, const struct vgw__action *action)
 {
-	for (size_t i = 0; i < count; i++)
-		free_engine(&engines[i]);
-	vgw__free(engines);
+	bool is_bad = is_bad_news(action);
+	const char *text = is_bad ? engine->failure : "";
+	char replica[VGW__NAME_SIZE * 2 + 4];
+
+	(void)snprintf(replica, sizeof(replica), "%s/0", engine->resident->name);
+	vgw__log(&residency->options.logger, is_bad ? VGW_LOG_WARN : VGW_LOG_INFO, "residency", engine->resident->name,
+		"%s -> %s (%s)%s%s", vgw__state_name(action->from), vgw__state_name(action->to),
+		vgw__cause_name(action->cause), text[0] ? ": " : "", text);
+	vgw__events_post(residency->events, &(const vgw_event){
+		.kind = VGW_EVENT_TRANSITION, .percent = -1, .at_ms = vgw_now_ms(),
+		.model = engine->resident->name, .replica = replica, .from = vgw__state_name(action->from),
+		.to = vgw__state_name(action->to), .cause = vgw__cause_name(action->cause), .text = text,
+	});
 }
 
-static void on_endpoints(void *user, struct vgw__endpoint *const *endpoints, size_t count)
+static void on_transition(vgw_residency *residency, struct vgw__engine *engine, const struct vgw__action *action)
 {
-	struct vgw__targets *targets = vgw__targets_new(endpoints, count);
-
-	if (targets)
-		vgw__resident_take_targets(user, targets);
-}
-
-static vgw_status start_engine(vgw_residency *residency, struct engine *engine, const vgw_model *model, vgw_error *err)
-{
-	static const struct vgw__host_events events = { .on_endpoints = on_endpoints };
-	vgw_replica_spec spec = {
-		.size = sizeof(spec),
-		.model = model->name,
-		.served_name = model->served_name,
-		.replica = model->name,
-		.backend_json = model->backend_json,
-		.state_dir = residency->options.state_dir,
-		.devices = "",
-	};
-	vgw_status status = vgw__controllers_find(residency->controllers, &engine->kind, model->kind, err);
-
-	if (status != VGW_OK)
-		return status;
-	engine->model = model;
-	engine->resident = vgw__resident_new(model->name);
-	if (!engine->resident)
-		return VGW_NOMEM;
-	status = vgw__host_new(&engine->host, &events, engine->resident, &residency->options.logger, err);
-	if (status == VGW_OK)
-		status = engine->kind->ops.create(&engine->self, &spec, engine->host, engine->kind->user, err);
-	if (status == VGW_OK)
-		status = engine->kind->ops.activate(engine->self, vgw_now_ms() + 10000, err);
-	if (status == VGW_OK)
-		vgw__gate_open(engine->resident);
-	return status;
-}
-
-vgw_status vgw_residency_apply(vgw_residency *residency, vgw_registry *registry, vgw_error *err)
-{
-	size_t count = vgw_registry_get_count(registry), done = 0;
-	struct engine *engines = vgw__calloc(count, sizeof(*engines)), *old;
-	vgw_status status = engines ? VGW_OK : VGW_NOMEM;
-	vgw_registry *old_registry;
-	size_t old_count;
-
-	vgw__error_reset(err);
-	for (; status == VGW_OK && done < count; done++)
-		status = start_engine(residency, &engines[done], vgw_registry_get_model(registry, done), err);
-	if (status != VGW_OK) {
-		free_engines(engines, done);
-		return vgw_error_set(err, status, 0, "models");
+	atomic_store_explicit(&engine->resident->standing, (int)standings[action->to], memory_order_relaxed);
+	if (action->to == VGW__STATE_STARTING || action->to == VGW__STATE_WAKING) {
+		(void)pthread_mutex_lock(&engine->words);
+		engine->progress_percent = -1;
+		engine->progress_text[0] = '\0';
+		(void)pthread_mutex_unlock(&engine->words);
 	}
+	if (action->to == VGW__STATE_READY)
+		engine->failure[0] = '\0';
+	tell_transition(residency, engine, action);
+	if (action->to == VGW__STATE_ABSENT || action->to == VGW__STATE_BACKOFF)
+		vgw__reload_swap(engine);
+	vgw__store_touch(residency);
+}
+
+static void tell_decision(vgw_residency *residency, const struct vgw__action *action)
+{
+	const struct vgw__engine *engine = residency->slots[action->model];
+
+	if (!engine)
+		return;
+	vgw__events_post(residency->events, &(const vgw_event){
+		.kind = VGW_EVENT_DECISION, .percent = -1, .at_ms = action->decision->at_ms,
+		.model = engine->resident->name, .cause = vgw__decision_name(action->decision->kind),
+		.text = action->decision->why,
+	});
+}
+
+/* --- actions -------------------------------------------------------------------------------------------------- */
+
+static void give_order(struct vgw__engine *engine, const struct vgw__action *action, enum vgw__operation_kind kind)
+{
+	const struct vgw__order order = {
+		.kind = kind, .depth = action->depth, .ticket = action->ticket, .devices = action->devices,
+		.deadline_ms = action->deadline_ms, .settle_ms = engine->residency->given.settle_ms,
+	};
+
+	if (kind == VGW__OPERATION_ACTIVATE)
+		atomic_store(&engine->generation, action->generation);
+	vgw__engine_order(engine, &order);
+}
+
+static void close_gate(struct vgw__engine *engine, const struct vgw__action *action)
+{
+	engine->is_idle_wanted = true;
+	engine->idle_ticket = action->ticket;
+	engine->is_quiet_wanted = false;
+	vgw__gate_unwatch(engine->resident);
+	vgw__gate_close(engine->resident);
+}
+
+static void open_gate(struct vgw__engine *engine)
+{
+	engine->is_idle_wanted = false;
+	vgw__gate_open(engine->resident);
+}
+
+static void on_timer(vgw_timer *timer)
+{
+	struct vgw__event event = { .kind = VGW__EVENT_TIMER, .model = VGW__NOBODY };
+
+	(void)vgw__manager_step(timer->user, &event);
+}
+
+static void set_timer(vgw_residency *residency, int64_t at_ms)
+{
+	if (at_ms == VGW__NEVER) {
+		vgw_timer_cancel(residency->loop, &residency->timer);
+		return;
+	}
+	if (vgw_timer_start(residency->loop, &residency->timer, at_ms, on_timer) != VGW_OK)
+		vgw__log(&residency->options.logger, VGW_LOG_ERROR, "residency", NULL, "no memory for a timer");
+}
+
+static void perform(vgw_residency *residency, const struct vgw__action *action)
+{
+	struct vgw__engine *engine = action->model == VGW__NOBODY ? NULL : residency->slots[action->model];
+
+	switch (action->kind) {
+	case VGW__ACTION_ACTIVATE:
+		give_order(engine, action, VGW__OPERATION_ACTIVATE);
+		break;
+	case VGW__ACTION_CANCEL_ACTIVATION:
+		vgw__engine_cancel_order(engine);
+		break;
+	case VGW__ACTION_DEACTIVATE:
+		give_order(engine, action, VGW__OPERATION_DEACTIVATE);
+		break;
+	case VGW__ACTION_WAIT_SETTLE:
+		give_order(engine, action, VGW__OPERATION_SETTLE);
+		break;
+	case VGW__ACTION_OPEN_GATE:
+		open_gate(engine);
+		break;
+	case VGW__ACTION_CLOSE_GATE:
+		close_gate(engine, action);
+		break;
+	case VGW__ACTION_CUT_LEASES:
+		vgw__waiters_cut(residency, engine->resident);
+		break;
+	case VGW__ACTION_WATCH_IDLE:
+		engine->is_quiet_wanted = true;
+		vgw__gate_watch(engine->resident);
+		break;
+	case VGW__ACTION_GRANT:
+	case VGW__ACTION_REFUSE:
+		vgw__waiters_answer(residency, action->waiter, action);
+		break;
+	case VGW__ACTION_SET_TIMER:
+		set_timer(residency, action->deadline_ms);
+		break;
+	case VGW__ACTION_TRANSITION:
+		on_transition(residency, engine, action);
+		break;
+	case VGW__ACTION_DECISION:
+		tell_decision(residency, action);
+		break;
+	case VGW__ACTION_MODEL_GONE:
+		vgw__reload_forget(residency, action->model);
+		break;
+	case VGW__ACTION_SHUTDOWN_DONE:
+		residency->is_shut_down = true;
+		break;
+	case VGW__ACTION_COUNT:
+		break;
+	}
+}
+
+/* --- steps ---------------------------------------------------------------------------------------------------- */
+
+static void observe(vgw_residency *residency)
+{
+	for (int32_t i = 0; i < residency->limits.models; i++) {
+		const struct vgw__engine *engine = residency->slots[i];
+		struct vgw__usage usage = { 0 };
+
+		if (!engine || !vgw__gate_is_open(engine->resident))
+			continue;
+		usage.in_flight = (uint32_t)vgw__gate_count(engine->resident);
+		usage.arrivals = atomic_load_explicit(&engine->resident->arrivals, memory_order_relaxed);
+		/* A lease taken moments ago has not set the time yet; one that is held is use now. */
+		usage.last_used_ms = usage.in_flight ? vgw_now_ms()
+			: atomic_load_explicit(&engine->resident->last_used_ms, memory_order_relaxed);
+		vgw__planner_observe(residency->planner, i, &usage);
+	}
+}
+
+enum vgw__reason vgw__manager_step(vgw_residency *residency, const struct vgw__event *event)
+{
+	const struct vgw__action *actions;
+	enum vgw__reason reason;
+	size_t count;
+
+	if (residency->is_closed)
+		return VGW__REASON_SHUTDOWN;
+	observe(residency);
+	reason = vgw__planner_step(residency->planner, event, vgw_now_ms());
+	actions = vgw__planner_get_actions(residency->planner, &count);
+	for (size_t i = 0; i < count; i++)
+		perform(residency, &actions[i]);
+	vgw__asks_look(residency);
+	return reason;
+}
+
+/* The gate's last lease may have gone; or nobody's, for the word comes without looking. Counted here, where the
+ * gate is opened and closed: what changes later is reported anew. */
+void vgw__manager_heard_idle(vgw_message *message)
+{
+	struct vgw__resident *resident = message->user;
+	struct vgw__engine *engine = resident->owner;
+	struct vgw__event event = { .kind = VGW__EVENT_QUIET };
+
+	atomic_store(&resident->is_idle_posted, false);
+	if (!engine || engine->slot == VGW__NOBODY || vgw__gate_count(resident)) {
+		vgw__resident_unref(resident);
+		return;
+	}
+	event.model = engine->slot;
+	if (engine->is_idle_wanted) {
+		engine->is_idle_wanted = false;
+		event.kind = VGW__EVENT_IDLE;
+		event.ticket = engine->idle_ticket;
+		(void)vgw__manager_step(engine->residency, &event);
+	} else if (engine->is_quiet_wanted) {
+		engine->is_quiet_wanted = false;
+		vgw__gate_unwatch(resident);
+		(void)vgw__manager_step(engine->residency, &event);
+	}
+	vgw__resident_unref(resident);
+}
+
+static void on_resolve(vgw_timer *timer)
+{
+	vgw_residency *residency = timer->user;
+	const struct vgw__order order = {
+		.kind = VGW__OPERATION_RESOLVE, .deadline_ms = vgw_now_ms() + RESOLVE_LIMIT_MS,
+	};
+
+	VGW__LIST_EACH(it, &residency->unmanaged) {
+		struct vgw__engine *engine = VGW__CONTAINER(it, struct vgw__engine, link);
+		bool has_names;
+
+		(void)pthread_mutex_lock(&engine->words);
+		has_names = engine->has_names;
+		(void)pthread_mutex_unlock(&engine->words);
+		if (has_names && !engine->is_busy)
+			vgw__engine_order(engine, &order);
+	}
+	if (vgw_timer_start(residency->loop, timer, vgw_now_ms() + RESOLVE_EVERY_MS, on_resolve) != VGW_OK)
+		vgw__log(&residency->options.logger, VGW_LOG_ERROR, "residency", NULL, "no memory for a timer");
+}
+
+/* --- finding -------------------------------------------------------------------------------------------------- */
+
+/* The router also knows a default for names nobody gave; an operator who mistypes does not mean that. */
+static bool is_called(const vgw_model *model, const char *name)
+{
+	if (strcmp(model->name, name) == 0)
+		return true;
+	for (size_t i = 0; i < model->aliases.count; i++) {
+		if (strcmp(model->aliases.items[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+struct vgw__engine *vgw__manager_find(vgw_residency *residency, const char *name, vgw_error *err)
+{
+	struct vgw__engine *engine = NULL;
+	const vgw_model *model;
+
 	(void)pthread_mutex_lock(&residency->lock);
-	old = residency->engines;
-	old_count = residency->count;
-	old_registry = residency->registry;
-	residency->engines = engines;
-	residency->count = count;
-	residency->registry = vgw_registry_ref(registry);
+	model = residency->table.registry && name
+		? vgw_registry_find(residency->table.registry, name, strlen(name)) : NULL;
+	if (model && is_called(model, name))
+		engine = vgw__engine_ref(residency->table.engines[model->place]);
 	(void)pthread_mutex_unlock(&residency->lock);
-	free_engines(old, old_count);
-	vgw_registry_unref(old_registry);
-	return VGW_OK;
+	if (!engine)
+		(void)vgw_error_set_fault(err, VGW_NOT_FOUND, VGW_FAULT_MODEL_NOT_FOUND,
+			"the model '%.100s' does not exist", name ? name : "");
+	return engine;
 }
 
 struct vgw__resident *vgw__residency_find(vgw_residency *residency, const char *model)
 {
-	struct vgw__resident *resident = NULL;
+	struct vgw__engine *engine = vgw__manager_find(residency, model, NULL);
+	struct vgw__resident *resident = engine ? vgw__resident_ref(engine->resident) : NULL;
 
-	(void)pthread_mutex_lock(&residency->lock);
-	for (size_t i = 0; i < residency->count && !resident; i++) {
-		if (strcmp(residency->engines[i].model->name, model) == 0)
-			resident = vgw__resident_ref(residency->engines[i].resident);
-	}
-	(void)pthread_mutex_unlock(&residency->lock);
+	vgw__engine_unref(engine);
 	return resident;
 }
 
-struct vgw__waiter *vgw__residency_wait(vgw_residency *residency, struct vgw__resident *resident, vgw_loop *loop,
-	int64_t deadline_ms, vgw__granted_fn fn, void *user, vgw_error *err)
+/* --- the thread ----------------------------------------------------------------------------------------------- */
+
+void *vgw__manager_run(void *user)
 {
-	(void)residency;
-	(void)loop;
-	(void)deadline_ms;
-	(void)fn;
-	(void)user;
-	(void)vgw_error_set(err, VGW_NO_CAPACITY, 0, "model '%s' is not up", resident->name);
+	vgw_residency *residency = user;
+	vgw_error err = VGW_ERROR_INIT;
+
+	residency->resolve.user = residency;
+	residency->timer.user = residency;
+	if (vgw_timer_start(residency->loop, &residency->resolve, vgw_now_ms() + RESOLVE_EVERY_MS, on_resolve) != VGW_OK
+		|| vgw_loop_run(residency->loop, &err) != VGW_OK)
+		vgw__log(&residency->options.logger, VGW_LOG_ERROR, "residency", NULL, "its thread ends: %s", err.text);
 	return NULL;
-}
-
-void vgw__waiter_cancel(struct vgw__waiter *waiter)
-{
-	(void)waiter;
-}
-
-vgw_status vgw_residency_add_controller(vgw_residency *residency, const vgw_controller_ops *ops, void *user,
-	vgw_error *err)
-{
-	vgw__error_reset(err);
-	return vgw__controllers_add(residency->controllers, ops, user, err);
-}
-
-vgw_status vgw_residency_new(vgw_residency **out, const vgw_residency_options *options, vgw_error *err)
-{
-	vgw_residency *residency = vgw__alloc(sizeof(*residency));
-	vgw_status status;
-
-	*out = NULL;
-	vgw__error_reset(err);
-	if (!residency || pthread_mutex_init(&residency->lock, NULL) != 0) {
-		vgw__free(residency);
-		return vgw_error_set(err, VGW_NOMEM, 0, "residency");
-	}
-	status = vgw__opts_copy(&residency->options, sizeof(residency->options), options, "vgw_residency_options", err);
-	if (status == VGW_OK)
-		status = vgw__controllers_new(&residency->controllers, err);
-	if (status == VGW_OK)
-		status = vgw__controllers_add_builtin(residency->controllers, err);
-	if (status != VGW_OK) {
-		vgw_residency_free(residency);
-		return status;
-	}
-	*out = residency;
-	return VGW_OK;
-}
-
-void vgw_residency_free(vgw_residency *residency)
-{
-	if (!residency)
-		return;
-	free_engines(residency->engines, residency->count);
-	vgw_registry_unref(residency->registry);
-	vgw__controllers_free(residency->controllers);
-	(void)pthread_mutex_destroy(&residency->lock);
-	vgw__free(residency);
 }

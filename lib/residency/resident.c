@@ -60,22 +60,49 @@ struct vgw__targets *vgw__resident_ref_targets(struct vgw__resident *resident, u
 	return targets;
 }
 
+const char *vgw__resident_get_standing(const struct vgw__resident *resident)
+{
+	static const char *const names[] = {
+#define XX(name, text) [VGW__STANDING_##name] = text,
+		VGW__STANDING_MAP(XX)
+#undef XX
+	};
+
+	return names[atomic_load_explicit(&resident->standing, memory_order_relaxed)];
+}
+
 void vgw__gate_open(struct vgw__resident *resident)
 {
 	atomic_fetch_and_explicit(&resident->gate, ~VGW__GATE_CLOSED, memory_order_acq_rel);
 }
 
+/* Set a flag; whoever sets it on a gate without leases is himself the one who reports it. */
+static void set_flag(struct vgw__resident *resident, uint64_t flag)
+{
+	uint64_t before = atomic_fetch_or_explicit(&resident->gate, flag, memory_order_acq_rel);
+
+	if ((before & ~VGW__GATE_FLAGS) == 0)
+		vgw__gate_leave_last(resident);
+}
+
 void vgw__gate_close(struct vgw__resident *resident)
 {
-	uint64_t before = atomic_fetch_or_explicit(&resident->gate, VGW__GATE_CLOSED, memory_order_acq_rel);
+	set_flag(resident, VGW__GATE_CLOSED);
+}
 
-	if ((before & ~VGW__GATE_CLOSED) == 0 && resident->on_idle)
-		resident->on_idle(resident->user);
+void vgw__gate_watch(struct vgw__resident *resident)
+{
+	set_flag(resident, VGW__GATE_WATCHED);
+}
+
+void vgw__gate_unwatch(struct vgw__resident *resident)
+{
+	atomic_fetch_and_explicit(&resident->gate, ~VGW__GATE_WATCHED, memory_order_acq_rel);
 }
 
 uint64_t vgw__gate_count(const struct vgw__resident *resident)
 {
-	return atomic_load_explicit(&resident->gate, memory_order_acquire) & ~VGW__GATE_CLOSED;
+	return atomic_load_explicit(&resident->gate, memory_order_acquire) & ~VGW__GATE_FLAGS;
 }
 
 bool vgw__gate_is_open(const struct vgw__resident *resident)
@@ -84,8 +111,8 @@ bool vgw__gate_is_open(const struct vgw__resident *resident)
 }
 
 /* Somebody who only looked in at a closed gate may be the last to leave as well: whoever hears of it counts again. */
-void vgw__gate_leave_closed(struct vgw__resident *resident, uint64_t before)
+void vgw__gate_leave_last(struct vgw__resident *resident)
 {
-	if ((before & ~VGW__GATE_CLOSED) == 1 && resident->on_idle)
-		resident->on_idle(resident->user);
+	if (resident->on_idle)
+		resident->on_idle(resident);
 }

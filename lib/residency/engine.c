@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Engines and instances: made, counted, and listened to. A controller speaks on any thread; what it says is kept
+ * under a mutex, and a message tells the residency's thread, at most one of a kind at a time. */
+#include "residency/internal.h"
+
+#include "util/alloc.h"
+#include "util/log.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- endpoints ------------------------------------------------------------------------------------------------ */
+
+static bool is_same_place(const struct vgw__endpoint *a, const struct vgw__endpoint *b)
+{
+	if (strcmp(a->url, b->url) != 0)
+		return false;
+	if (!b->address_count)
+		return true; /* the name server is silent for once: what was known still holds */
+	return a->address_count == b->address_count &&
+		memcmp(a->addresses, b->addresses, a->address_count * sizeof(a->addresses[0])) == 0;
+}
+
+static bool is_same_set(const struct vgw__targets *targets, struct vgw__endpoint *const *endpoints, size_t count)
+{
+	if (!targets || targets->count != count)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (!is_same_place(targets->items[i].endpoint, endpoints[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool is_name(const struct vgw__endpoint *endpoint)
+{
+	unsigned char address[16];
+
+	return !endpoint->unix_path && inet_pton(AF_INET, endpoint->host, address) != 1 &&
+		inet_pton(AF_INET6, endpoint->host, address) != 1;
+}
+
+/* Told again what is known already, nothing changes: connections are kept. */
+static void on_endpoints(void *user, struct vgw__endpoint *const *endpoints, size_t count)
+{
+	struct vgw__engine *engine = ((struct vgw__instance *)user)->engine;
+	struct vgw__targets *present, *targets;
+	bool has_names = false, is_same;
+	uint64_t version;
+
+	for (size_t i = 0; i < count; i++)
+		has_names = has_names || is_name(endpoints[i]);
+	(void)pthread_mutex_lock(&engine->words);
+	engine->has_names = has_names;
+	(void)pthread_mutex_unlock(&engine->words);
+	present = vgw__resident_ref_targets(engine->resident, &version);
+	is_same = is_same_set(present, endpoints, count);
+	vgw__targets_unref(present);
+	targets = is_same ? NULL : vgw__targets_new(endpoints, count);
+	if (targets)
+		vgw__resident_take_targets(engine->resident, targets);
+	else if (!is_same)
+		vgw__log(&engine->residency->options.logger, VGW_LOG_ERROR, "residency", engine->resident->name,
+			"no memory for its endpoints");
+}
+
+/* --- words of the controller ---------------------------------------------------------------------------------- */
+
+static void heard_progress(vgw_message *message)
+{
+	struct vgw__engine *engine = message->user;
+	struct vgw__event event = { .kind = VGW__EVENT_PROGRESS, .model = engine->slot, .eta_ms = -1 };
+	char text[sizeof(engine->progress_text)];
+	char replica[VGW__NAME_SIZE * 2 + 4];
+	int percent;
+
+	atomic_store(&engine->is_progress_posted, false);
+	vgw__engine_get_progress(engine, &percent, text, sizeof(text));
+	if (engine->slot != VGW__NOBODY && engine->is_busy &&
+		engine->operation.order.kind == VGW__OPERATION_ACTIVATE) {
+		event.ticket = engine->operation.order.ticket;
+		(void)vgw__manager_step(engine->residency, &event);
+		(void)snprintf(replica, sizeof(replica), "%s/0", engine->resident->name);
+		vgw__events_post(engine->residency->events, &(const vgw_event){ .kind = VGW_EVENT_PROGRESS,
+			.percent = percent, .at_ms = vgw_now_ms(), .model = engine->resident->name,
+			.replica = replica, .text = text });
+	}
+	vgw__engine_unref(engine);
+}
+
+static void on_progress(void *user, int percent, const char *text)
+{
+	struct vgw__engine *engine = ((struct vgw__instance *)user)->engine;
+
+	(void)pthread_mutex_lock(&engine->words);
+	engine->progress_percent = percent;
+	(void)snprintf(engine->progress_text, sizeof(engine->progress_text), "%s", text);
+	(void)pthread_mutex_unlock(&engine->words);
+	if (atomic_exchange(&engine->is_progress_posted, true))
+		return;
+	engine->progress.user = vgw__engine_ref(engine);
+	vgw_loop_post(engine->residency->loop, &engine->progress, heard_progress);
+}
+
+static void heard_death(vgw_message *message)
+{
+	struct vgw__engine *engine = message->user;
+	struct vgw__event event = { .kind = VGW__EVENT_DIED, .model = engine->slot,
+		.failure = VGW__FAILURE_UNKNOWN };
+
+	atomic_store(&engine->is_death_posted, false);
+	(void)pthread_mutex_lock(&engine->words);
+	event.generation = engine->death_generation;
+	(void)snprintf(engine->failure, sizeof(engine->failure), "%s", engine->death_reason);
+	(void)pthread_mutex_unlock(&engine->words);
+	if (!event.generation) /* adopted, and dead before the planner gave it a number */
+		event.generation = atomic_load(&engine->generation);
+	if (engine->slot != VGW__NOBODY)
+		(void)vgw__manager_step(engine->residency, &event);
+	else
+		engine->is_dead_early = true;
+	vgw__engine_unref(engine);
+}
+
+static void on_death(void *user, const char *reason)
+{
+	struct vgw__engine *engine = ((struct vgw__instance *)user)->engine;
+
+	(void)pthread_mutex_lock(&engine->words);
+	engine->death_generation = atomic_load(&engine->generation);
+	(void)snprintf(engine->death_reason, sizeof(engine->death_reason), "%s", reason);
+	(void)pthread_mutex_unlock(&engine->words);
+	if (atomic_exchange(&engine->is_death_posted, true))
+		return;
+	engine->death.user = vgw__engine_ref(engine);
+	vgw_loop_post(engine->residency->loop, &engine->death, heard_death);
+}
+
+void vgw__engine_get_progress(struct vgw__engine *engine, int *percent, char *text, size_t size)
+{
+	(void)pthread_mutex_lock(&engine->words);
+	*percent = engine->progress_percent;
+	(void)snprintf(text, size, "%s", engine->progress_text);
+	(void)pthread_mutex_unlock(&engine->words);
+}
+
+/* --- instances ------------------------------------------------------------------------------------------------ */
+
+/* "gpu0", "gpu3" are 0 and 3 to an engine; other names are its own business. */
+static bool print_devices(const vgw_model *model, char *out, size_t size)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < model->devices.count; i++) {
+		const char *name = model->devices.items[i];
+		bool is_gpu = strncmp(name, "gpu", 3) == 0 && name[3] && strspn(name + 3, "0123456789") == strlen(name + 3);
+		int more = snprintf(out + len, size - len, "%s%s", len ? "," : "", is_gpu ? name + 3 : name);
+
+		if (more < 0 || (size_t)more >= size - len)
+			return false;
+		len += (size_t)more;
+	}
+	return true;
+}
+
+vgw_status vgw__instance_new(struct vgw__instance **out, vgw_residency *residency, struct vgw__engine *engine,
+	vgw_registry *registry, const vgw_model *model, vgw_error *err)
+{
+	static const struct vgw__host_events events = {
+		.on_endpoints = on_endpoints, .on_progress = on_progress, .on_death = on_death,
+	};
+	struct vgw__instance *instance = vgw__alloc(sizeof(*instance));
+	char *replica = vgw__printf("%s/0", model->name);
+	char devices[VGW__DEVICES_MAX * VGW__NAME_SIZE];
+	vgw_replica_spec spec = {
+		.size = sizeof(spec), .model = model->name, .served_name = model->served_name, .replica = replica,
+		.backend_json = model->backend_json, .state_dir = residency->state_dir, .devices = devices,
+	};
+	vgw_status status = instance && replica && print_devices(model, devices, sizeof(devices)) ? VGW_OK : VGW_NOMEM;
+
+	*out = NULL;
+	if (status == VGW_OK) {
+		instance->engine = engine;
+		instance->model = model;
+		instance->registry = vgw_registry_ref(registry);
+		status = vgw__controllers_find(residency->controllers, &instance->kind, model->kind, err);
+	}
+	if (status == VGW_OK)
+		status = vgw__host_new(&instance->host, &events, instance, &residency->options.logger, err);
+	if (status == VGW_OK)
+		status = instance->kind->ops.create(&instance->self, &spec, instance->host, instance->kind->user, err);
+	vgw__free(replica);
+	if (status != VGW_OK) {
+		vgw__instance_free(instance);
+		return vgw_error_set(err, status, 0, "model '%.60s': %s", model->name, vgw_status_get_text(status));
+	}
+	*out = instance;
+	return VGW_OK;
+}
+
+void vgw__instance_free(struct vgw__instance *instance)
+{
+	if (!instance)
+		return;
+	if (instance->self)
+		instance->kind->ops.destroy(instance->self);
+	vgw__host_free(instance->host);
+	vgw_registry_unref(instance->registry);
+	vgw__free(instance);
+}
+
+static void destroy_instance(struct vgw__job *job)
+{
+	struct vgw__instance *instance = VGW__CONTAINER(job, struct vgw__instance, job);
+	struct vgw__engine *engine = instance->engine;
+
+	vgw__instance_free(instance);
+	vgw__engine_unref(engine);
+}
+
+void vgw__instance_retire(struct vgw__instance *instance)
+{
+	if (!instance)
+		return;
+	(void)vgw__engine_ref(instance->engine); /* it may speak until it is destroyed */
+	instance->job.run = destroy_instance;
+	vgw__executors_post(instance->engine->residency->executors, &instance->job);
+}
+
+/* --- engines -------------------------------------------------------------------------------------------------- */
+
+vgw_status vgw__engine_new(struct vgw__engine **out, vgw_residency *residency, const char *name, vgw_error *err)
+{
+	struct vgw__engine *engine = vgw__alloc(sizeof(*engine));
+
+	*out = NULL;
+	if (!engine || pthread_mutex_init(&engine->words, NULL) != 0) {
+		vgw__free(engine);
+		return vgw_error_set(err, VGW_NOMEM, 0, "model '%.60s'", name);
+	}
+	atomic_init(&engine->refs, 1);
+	engine->residency = residency;
+	engine->slot = VGW__NOBODY;
+	vgw__list_init(&engine->link);
+	engine->progress_percent = -1;
+	engine->resident = vgw__resident_new(name);
+	if (!engine->resident) {
+		vgw__engine_unref(engine);
+		return vgw_error_set(err, VGW_NOMEM, 0, "model '%.60s'", name);
+	}
+	*out = engine;
+	return VGW_OK;
+}
+
+struct vgw__engine *vgw__engine_ref(struct vgw__engine *engine)
+{
+	atomic_fetch_add_explicit(&engine->refs, 1, memory_order_relaxed);
+	return engine;
+}
+
+void vgw__engine_unref(struct vgw__engine *engine)
+{
+	if (!engine || atomic_fetch_sub_explicit(&engine->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	vgw__instance_free(engine->next);
+	vgw__instance_free(engine->instance);
+	vgw__resident_unref(engine->resident);
+	(void)pthread_mutex_destroy(&engine->words);
+	vgw__free(engine);
+}
