@@ -10,6 +10,7 @@
 #include "util/clock.h"
 
 #include <assert.h>
+#include <string.h>
 
 static void on_sent(void *user)
 {
@@ -71,10 +72,17 @@ static enum vgw__flow stop_holding(vgw_call *call, const char *data, size_t len)
 	return vgw__call_deliver(call, data, len);
 }
 
+/* Most answers that are no chat say nothing of tokens: those are not read to find that out. */
+static void find_usage(vgw_call *call, const char *data, size_t len)
+{
+	if (len && memmem(data, len, "_tokens\"", sizeof("_tokens\"") - 1))
+		(void)vgw__usage_find(data, len, &call->usage);
+}
+
 /* The whole of an answer in one piece, which most are: nothing is held, nothing copied. */
 static enum vgw__flow deliver_whole(vgw_call *call, const char *data, size_t len)
 {
-	(void)vgw__usage_find(data, len, &call->usage);
+	find_usage(call, data, len);
 	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__call_give_head(call);
 	return vgw__call_deliver(call, data, len);
@@ -128,7 +136,7 @@ static void complete(vgw_call *call)
 	}
 	if (call->state == VGW__CALL_HOLD) {
 		call->head->content_length = (int64_t)call->held.len;
-		(void)vgw__usage_find(call->held.data, call->held.len, &call->usage);
+		find_usage(call, call->held.data, call->held.len);
 		vgw__call_give_head(call);
 		if (call->held.len)
 			(void)vgw__call_deliver(call, call->held.data, call->held.len);

@@ -91,10 +91,11 @@ static struct exchange *new_exchange(struct listener *listener, struct MHD_Conne
 {
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct exchange *x = calloc(1, sizeof(*x));
+	struct exchange *x = malloc(sizeof(*x)); /* quicker than calloc(), which has no cache */
 
 	if (!x)
 		return NULL;
+	*x = (struct exchange){ 0 };
 	link_init(&x->link);
 	x->worker = listener->worker;
 	x->mhd = mhd;
@@ -219,8 +220,10 @@ static enum MHD_Result begin(struct exchange *x, void **state, const char *url, 
 	const char *why = NULL;
 	vgw_fault fault = guard_check(&x->head, x->mhd, method, version, &why);
 
-	x->method = log_method(method);
-	log_path(x->path, sizeof(x->path), url);
+	if (x->worker->front->options.access_log) {
+		x->method = log_method(method);
+		log_path(x->path, sizeof(x->path), url);
+	}
 	if (fault != VGW_FAULT_NONE)
 		return refuse(x, state, fault, why, NULL);
 	return has_body(x) ? route(x, state, url, method) : MHD_YES;
