@@ -19,6 +19,8 @@ static int64_t allowed_ms(const struct worker *worker, enum deadline_kind kind)
 		return worker->front->options.header_timeout_ms;
 	case DEADLINE_BODY:
 		return worker->front->options.body_timeout_ms;
+	case DEADLINE_GONE:
+		return INT32_MAX;
 	default:
 		return KEEP_ALIVE_MS;
 	}
@@ -40,7 +42,8 @@ void deadline_stop(struct connection *connection)
 }
 
 /* MHD has sent nothing for the request under way: the answer can be written past it. Closing both sides makes MHD let
- * go of the connection, even where it has stopped reading. */
+ * go of the connection. Where it has stopped reading, and so is not told, its own timeout does, which it looks at when
+ * a sweep runs it. */
 static void give_up(struct connection *connection, vgw_fault fault, const char *why)
 {
 	struct exchange *x = connection->exchange;
@@ -48,6 +51,10 @@ static void give_up(struct connection *connection, vgw_fault fault, const char *
 	char *text = x ? reply_print_fault(x, fault, why, &len) : NULL;
 
 	link_remove(&connection->link);
+	if (x) {
+		(void)MHD_set_connection_option(x->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 1u);
+		deadline_start(connection, DEADLINE_GONE);
+	}
 	if (text) {
 		x->is_given_up = true;
 		x->status = vgw_fault_get_info(fault)->http;

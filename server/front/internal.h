@@ -38,6 +38,7 @@ enum deadline_kind {
 	DEADLINE_HEAD, /* accepted, no request yet */
 	DEADLINE_IDLE, /* between two requests */
 	DEADLINE_BODY, /* a request's body is arriving */
+	DEADLINE_GONE, /* given up, and soon closed by MHD */
 	DEADLINE_COUNT
 };
 
