@@ -115,6 +115,13 @@ class Connection:
     def send(self, data):
         self.sock.sendall(data)
 
+    def send_unless_closed(self, data):
+        """Send to a server that may refuse the rest; what it said can be received all the same."""
+        try:
+            self.sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
     def receive(self):
         """One more piece; False at the end. A reset is an end too, noted in was_reset."""
         try:
@@ -295,16 +302,13 @@ class Gateway:
     def converse(self, data, timeout=20.0):
         """Send these bytes, read to the end of the connection; all that came."""
         with self.connect(timeout) as connection:
-            try:
-                connection.send(data)
-            except (BrokenPipeError, ConnectionResetError):
-                pass
+            connection.send_unless_closed(data)
             return connection.read_all()
 
     def request(self, method, path, body=None, headers=(), timeout=20.0):
         """One request on a connection of its own."""
         with self.connect(timeout) as connection:
-            connection.send(http(method, path, body, [*headers, "Connection: close"]))
+            connection.send_unless_closed(http(method, path, body, [*headers, "Connection: close"]))
             answer = connection.read_answer(method)
             assert not answer.after, answer.after
             return answer
