@@ -44,7 +44,7 @@ class Answer:
             name, colon, value = line.partition(":")
             assert colon and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name), f"not a header: {line!r}"
             self.headers.append((name.lower(), value.strip(" \t")))
-        self.chunks, self.after = [], b""
+        self.chunks, self.trailers, self.after = [], b"", b""
         self._take_body(rest, method)
 
     def _take_body(self, rest, method):
@@ -67,8 +67,8 @@ class Answer:
                 return False, b""
             size = int(line.split(b";")[0], 16)
             if size == 0:
-                assert after[:2] in (b"\r\n", b"", b"\r"), f"trailers: {after[:80]!r}"
-                return after[:2] == b"\r\n", after[2:]
+                self.trailers, end, after = (b"\r\n" + after).partition(b"\r\n\r\n")
+                return bool(end), after
             self.chunks.append(after[:size])
             if len(after) < size + 2:
                 return False, b""
@@ -276,6 +276,12 @@ class Gateway:
             found = [line for line in self.log if line.get("area") == "access"]
             return found if len(found) >= count else None
         return wait_until(lines, timeout, f"{count} access lines") if count else lines()
+
+    def access_of(self, answer, timeout=10.0):
+        """The line of the access log about this answer."""
+        def line():
+            return next((line for line in self.access() if line["id"] == answer.get("x-request-id")), None)
+        return wait_until(line, timeout, "the access line")
 
     def metrics(self):
         """{'name{label="x"}': value}"""
