@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { EXTRA_NAMES = 64, SCRATCH_MAX_BYTES = 1024 * 1024 };
+enum { EXTRA_NAMES = 64, SCRATCH_MAX_BYTES = 1024 * 1024, TRACESTATE_MAX_BYTES = 512 };
 
 static const char *const paths[VGW_OPERATION_COUNT] = {
 #define XX(name, path) [VGW_OPERATION_##name] = path,
@@ -124,6 +124,19 @@ static void add_header(struct vgw__outgoing *out, const char *name, const char *
 			(struct vgw__header){ { name, strlen(name) }, { value, strlen(value) } };
 }
 
+static bool is_hex(const char *text, size_t len)
+{
+	return strspn(text, "0123456789abcdef") >= len && strspn(text, "0") < len;
+}
+
+/* "00-<32 digits>-<16 digits>-<2 digits>", no id all zeros (W3C Trace Context). What is malformed does not go on: it
+ * would be the engine's, or its tracer's, to stumble over. */
+static bool is_traceparent(const char *text)
+{
+	return text && strlen(text) == 55 && memcmp(text, "00-", 3) == 0 && is_hex(text + 3, 32) && text[35] == '-' &&
+	       is_hex(text + 36, 16) && text[52] == '-' && strspn(text + 53, "0123456789abcdef") == 2;
+}
+
 static vgw_status prepare(vgw_call *call, struct reading *reading, const vgw_request *request, vgw_error *err)
 {
 	struct vgw__segment segments[VGW__SPLICE_MAX_SEGMENTS];
@@ -147,8 +160,11 @@ static vgw_status prepare(vgw_call *call, struct reading *reading, const vgw_req
 	add_header(call->outgoing, "content-type", "application/json");
 	add_header(call->outgoing, "accept", request->accept);
 	add_header(call->outgoing, "x-request-id", call->request_id);
-	add_header(call->outgoing, "traceparent", request->traceparent);
-	add_header(call->outgoing, "tracestate", request->tracestate);
+	if (is_traceparent(request->traceparent)) {
+		add_header(call->outgoing, "traceparent", request->traceparent);
+		if (request->tracestate && strlen(request->tracestate) <= TRACESTATE_MAX_BYTES)
+			add_header(call->outgoing, "tracestate", request->tracestate);
+	}
 	add_header(call->outgoing, "authorization", call->seat->model->upstream_auth);
 	return VGW_OK;
 }

@@ -79,7 +79,7 @@ void exchange_completed(void *user, struct MHD_Connection *connection, void **st
 	if (!x)
 		return;
 	*state = NULL;
-	x->is_client_gone = code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !x->is_late;
+	x->is_client_gone = code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !x->is_given_up;
 	if (x->connection && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		deadline_start(x->connection, DEADLINE_IDLE);
 	exchange_free(x);
@@ -275,10 +275,12 @@ static enum MHD_Result gather(struct exchange *x, void **state, const char *uplo
 enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, const char *url, const char *method,
 	const char *version, const char *upload, size_t *upload_size, void **state)
 {
+	struct listener *listener = user;
 	struct exchange *x = *state;
 
+	listener->worker->barren = 0;
 	if (!x) {
-		x = new_exchange(user, connection);
+		x = new_exchange(listener, connection);
 		if (!x)
 			return MHD_NO;
 		*state = x;

@@ -116,8 +116,8 @@ static enum MHD_Result look(struct check *check, const char *name, size_t name_l
 			return refuse(check, VGW_FAULT_BAD_REQUEST, "two Authorization headers");
 	} else if (IS("accept")) {
 		head->accept = value;
-	} else if (IS("connection")) {
-		head->wants_close = strcasecmp(value, "close") == 0;
+	} else if (IS("upgrade")) {
+		head->has_upgrade = true;
 	} else if (IS("tracestate")) {
 		head->tracestate = value;
 	} else if (IS("traceparent")) {
