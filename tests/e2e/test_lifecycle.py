@@ -155,6 +155,8 @@ def test_a_second_sigterm_ends_the_patience():
         answer = Answer(stalled.read_all())
         assert json.loads(answer.events()[-1])["error"]["code"] == "shutting_down" and not answer.is_clean
         assert "1 request had to be cut off" in gateway.text
+        line = gateway.access()[-1]
+        assert (line["outcome"], line["model"], line["status"]) == ("shutting_down", "small", 200)
 
 
 def test_health_says_that_it_drains():
