@@ -336,6 +336,11 @@ void vgw_call_resume(vgw_call *call)
 		vgw__upstream_resume(call->upstream);
 }
 
+void vgw_call_get_report(const vgw_call *call, vgw_call_report *report)
+{
+	*report = make_report(call, VGW_FAULT_NONE, false, call->is_sse ? &call->sse.usage : &call->usage);
+}
+
 bool vgw_call_is_stream(const vgw_call *call)
 {
 	return call->is_stream;

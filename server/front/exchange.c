@@ -48,10 +48,24 @@ static void write_log(const struct exchange *x)
 	access_log_write(x->worker->front->options.access_log, &entry);
 }
 
+/* A cancelled call reports no more: what it was must be kept before. */
+void exchange_cancel(struct exchange *x)
+{
+	const char *fault = x->facts.fault;
+	vgw_call_report report;
+
+	if (!x->call)
+		return;
+	vgw_call_get_report(x->call, &report);
+	access_facts_fill(&x->facts, &report);
+	x->facts.fault = fault;
+	vgw_call_cancel(x->call);
+	x->call = NULL;
+}
+
 void exchange_free(struct exchange *x)
 {
-	if (x->call)
-		vgw_call_cancel(x->call);
+	exchange_cancel(x);
 	if (x->is_suspended)
 		x->worker->suspended_count--;
 	vgw_watch_remove(x->worker->loop, &x->client);

@@ -165,6 +165,7 @@ enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, c
 	const char *version, const char *upload, size_t *upload_size, void **state);
 void exchange_completed(void *user, struct MHD_Connection *connection, void **state,
 	enum MHD_RequestTerminationCode code);
+void exchange_cancel(struct exchange *x); /* the call, if there is one */
 void exchange_free(struct exchange *x); /* logs it */
 void exchanges_watch_clients(struct worker *worker);
 

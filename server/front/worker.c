@@ -106,9 +106,7 @@ static void end_exchanges(struct worker *worker)
 	while (!link_is_empty(&worker->suspended)) {
 		struct exchange *x = LINK_OWNER(worker->suspended.next, struct exchange, link);
 
-		if (x->call)
-			vgw_call_cancel(x->call);
-		x->call = NULL;
+		exchange_cancel(x);
 		vgw_defer_cancel(worker->loop, &x->convert);
 		(void)reply_fault(x, VGW_FAULT_SHUTTING_DOWN, NULL, NULL);
 		exchange_resume(x);
