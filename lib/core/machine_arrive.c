@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cells of the machine on the way to READY: start, wake, vgw__cell_adopt, and all that can go wrong before. */
+/* Cells of the machine on the way to READY: start, wake, vgw__cell_adopt, and all that can go wrong before.
+ */
 #include "core/machine_internal.h"
 
 /* --- ABSENT, ASLEEP, BACKOFF --- */
@@ -20,7 +21,9 @@ static void activate(struct vgw__planner *p, struct vgw__replica *r, bool is_wak
 	action->is_wake = is_wake;
 	action->deadline_ms = p->now_ms + (is_wake ? r->config.wake_timeout_ms : r->config.start_timeout_ms);
 	vgw__machine_set_state(p, r, is_wake ? VGW__STATE_WAKING : VGW__STATE_STARTING,
-		r->waiting ? VGW__CAUSE_REQUEST : r->is_wanted_admin ? VGW__CAUSE_ADMIN : VGW__CAUSE_PRELOAD,
+		r->waiting           ? VGW__CAUSE_REQUEST
+		: r->is_wanted_admin ? VGW__CAUSE_ADMIN
+				     : VGW__CAUSE_PRELOAD,
 		action->deadline_ms);
 }
 
@@ -151,7 +154,8 @@ void vgw__cell_activation_failed(struct vgw__planner *p, struct vgw__replica *r,
 	bool is_wake = r->state == VGW__STATE_WAKING;
 
 	r->pending = VGW__PENDING_NONE;
-	if (r->doomed != VGW__FAILURE_NONE && (failure == VGW__FAILURE_NONE || failure == VGW__FAILURE_CANCELLED)) {
+	if (r->doomed != VGW__FAILURE_NONE &&
+		(failure == VGW__FAILURE_NONE || failure == VGW__FAILURE_CANCELLED)) {
 		failure = r->doomed;
 		ref = r->doomed_ref;
 	}
@@ -173,23 +177,26 @@ void vgw__cell_activation_failed(struct vgw__planner *p, struct vgw__replica *r,
 		r->is_shedding = failure == VGW__FAILURE_OOM;
 		r->failure = failure;
 		r->ref = ref;
-		vgw__journal_add(p, VGW__DECISION_RETRY, r, failure == VGW__FAILURE_OOM
-			? "out of memory: once more after evicting what can be evicted"
-			: "disturbed by a neighbour: once more, alone");
+		vgw__journal_add(p, VGW__DECISION_RETRY, r,
+			failure == VGW__FAILURE_OOM
+				? "out of memory: once more after evicting what can be evicted"
+				: "disturbed by a neighbour: once more, alone");
 		vgw__machine_sweep(p, r, VGW__CAUSE_RETRY);
 		return;
 	}
 	r->is_retried = false;
 	r->is_shedding = false;
-	vgw__machine_note_failure(p, r, failure == VGW__FAILURE_CANCELLED ? VGW__FAILURE_UNKNOWN : failure, ref);
-	vgw__waiters_refuse_all(p, r, r->is_overdue ? VGW__REASON_START_TIMEOUT : VGW__REASON_START_FAILED, VGW__NEVER);
+	vgw__machine_note_failure(
+		p, r, failure == VGW__FAILURE_CANCELLED ? VGW__FAILURE_UNKNOWN : failure, ref);
+	vgw__waiters_refuse_all(
+		p, r, r->is_overdue ? VGW__REASON_START_TIMEOUT : VGW__REASON_START_FAILED, VGW__NEVER);
 	vgw__machine_sweep(p, r, r->is_overdue ? VGW__CAUSE_TIMED_OUT : VGW__CAUSE_FAILED);
 }
 
 void vgw__cell_become_ready(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__feed *feed)
 {
 	bool is_wake = r->state == VGW__STATE_WAKING;
-	struct vgw__feed died = { .failure = r->doomed, .ref = r->doomed_ref };
+	struct vgw__feed died = {.failure = r->doomed, .ref = r->doomed_ref};
 
 	(void)feed;
 	if (r->doomed != VGW__FAILURE_NONE || r->is_unload) {
@@ -214,4 +221,3 @@ void vgw__cell_become_ready(struct vgw__planner *p, struct vgw__replica *r, cons
 	vgw__waiters_grant_all(p, r);
 	vgw__planner_act(p, VGW__ACTION_OPEN_GATE, r);
 }
-

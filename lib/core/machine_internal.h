@@ -14,8 +14,8 @@ struct vgw__action *vgw__machine_begin_operation(struct vgw__planner *p, struct 
 	enum vgw__action_kind kind, enum vgw__pending pending);
 
 /* machine_leave.c */
-void vgw__machine_note_failure(struct vgw__planner *p, struct vgw__replica *r, enum vgw__failure failure,
-	uint32_t ref);
+void vgw__machine_note_failure(
+	struct vgw__planner *p, struct vgw__replica *r, enum vgw__failure failure, uint32_t ref);
 uint64_t vgw__machine_turn_of(struct vgw__planner *p, int32_t beneficiary);
 void vgw__machine_queue_to_leave(struct vgw__planner *p, struct vgw__replica *r, enum vgw__cause cause);
 void vgw__machine_deactivate(struct vgw__planner *p, struct vgw__replica *r);

@@ -18,7 +18,8 @@ static int64_t backoff_delay_ms(struct vgw__planner *p, const struct vgw__replic
 	return delay_ms - delay_ms / 5 + (int64_t)(vgw__planner_random(p) % (uint64_t)(2 * delay_ms / 5 + 1));
 }
 
-void vgw__machine_note_failure(struct vgw__planner *p, struct vgw__replica *r, enum vgw__failure failure, uint32_t ref)
+void vgw__machine_note_failure(
+	struct vgw__planner *p, struct vgw__replica *r, enum vgw__failure failure, uint32_t ref)
 {
 	struct vgw__decision *decision;
 	int64_t delay_ms;
@@ -31,13 +32,15 @@ void vgw__machine_note_failure(struct vgw__planner *p, struct vgw__replica *r, e
 	r->is_wanted_preload = false;
 	if (failure == VGW__FAILURE_USER) {
 		r->until_ms = VGW__NEVER;
-		vgw__journal_add(p, VGW__DECISION_BACKOFF, r, "user error: not tried again before a reset or a new configuration");
+		vgw__journal_add(p, VGW__DECISION_BACKOFF, r,
+			"user error: not tried again before a reset or a new configuration");
 		return;
 	}
 	delay_ms = backoff_delay_ms(p, r);
 	r->until_ms = p->now_ms + delay_ms;
 	decision = vgw__journal_add(p, VGW__DECISION_BACKOFF, r,
-		r->failures >= p->config.breaker_failures ? "breaker opened" : "failed: waits before the next try");
+		r->failures >= p->config.breaker_failures ? "breaker opened"
+							  : "failed: waits before the next try");
 	decision->eta_ms = delay_ms;
 }
 
@@ -123,7 +126,8 @@ void vgw__cell_crash(struct vgw__planner *p, struct vgw__replica *r, const struc
 		r->evict_seq = ++p->seq;
 		r->beneficiary = VGW__NOBODY;
 	}
-	vgw__machine_note_failure(p, r, feed->failure == VGW__FAILURE_NONE ? VGW__FAILURE_UNKNOWN : feed->failure, feed->ref);
+	vgw__machine_note_failure(
+		p, r, feed->failure == VGW__FAILURE_NONE ? VGW__FAILURE_UNKNOWN : feed->failure, feed->ref);
 	r->is_claimed = false;
 	r->depth = VGW__DEPTH_STOP; /* sweep what it left behind */
 	vgw__machine_queue_to_leave(p, r, VGW__CAUSE_CRASHED);
@@ -157,7 +161,8 @@ void vgw__cell_begin_drain(struct vgw__planner *p, struct vgw__replica *r, const
 	r->evict_seq = vgw__machine_turn_of(p, feed->beneficiary);
 	r->is_watched = false;
 	vgw__machine_begin_operation(p, r, VGW__ACTION_CLOSE_GATE, VGW__PENDING_DRAIN);
-	vgw__machine_set_state(p, r, VGW__STATE_DRAINING, feed->cause, p->now_ms + r->config.drain_timeout_ms);
+	vgw__machine_set_state(
+		p, r, VGW__STATE_DRAINING, feed->cause, p->now_ms + r->config.drain_timeout_ms);
 	if (feed->is_force)
 		vgw__cell_cut(p, r, feed);
 }
@@ -247,7 +252,8 @@ void vgw__cell_memory_is_back(struct vgw__planner *p, struct vgw__replica *r, co
 		return;
 	}
 	if (r->state == VGW__STATE_LEAVING) {
-		vgw__times_add(r->op_depth == VGW__DEPTH_SLEEP ? &r->sleep : &r->stop, p->now_ms - r->op_began_ms);
+		vgw__times_add(
+			r->op_depth == VGW__DEPTH_SLEEP ? &r->sleep : &r->stop, p->now_ms - r->op_began_ms);
 		vgw__budget_unlock(p, r);
 	}
 	r->beneficiary = VGW__NOBODY;
@@ -270,7 +276,8 @@ void vgw__cell_died_leaving(struct vgw__planner *p, struct vgw__replica *r, cons
 	if (r->phase != VGW__PHASE_QUEUED && r->op_depth == VGW__DEPTH_STOP)
 		return; /* as asked */
 	if (r->depth == VGW__DEPTH_SLEEP)
-		vgw__machine_note_failure(p, r, feed->failure == VGW__FAILURE_NONE ? VGW__FAILURE_UNKNOWN : feed->failure, feed->ref);
+		vgw__machine_note_failure(p, r,
+			feed->failure == VGW__FAILURE_NONE ? VGW__FAILURE_UNKNOWN : feed->failure, feed->ref);
 	r->depth = VGW__DEPTH_STOP;
 	p->has_changed = true;
 }
@@ -316,4 +323,3 @@ void vgw__cell_forget(struct vgw__planner *p, struct vgw__replica *r, const stru
 	r->verdict = VGW__VERDICT_ABSENT;
 	enter_absent(p, r, VGW__CAUSE_FORCED);
 }
-

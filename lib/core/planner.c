@@ -62,7 +62,8 @@ static void free_slot(struct vgw__planner *p, struct vgw__replica *r)
 	vgw__planner_act(p, VGW__ACTION_MODEL_GONE, r);
 }
 
-/* Nothing of it runs: a removed model goes, a changed one gets its new configuration, footprints take force. */
+/* Nothing of it runs: a removed model goes, a changed one gets its new configuration, footprints take force.
+ */
 void vgw__planner_apply_config(struct vgw__planner *p, struct vgw__replica *r)
 {
 	int64_t bytes;
@@ -101,7 +102,8 @@ static size_t aligned(size_t size)
 static size_t lay_out(struct vgw__planner *p, const struct vgw__planner_limits *limits)
 {
 	char *block = (char *)p;
-	size_t waiters_at = aligned(sizeof(*p)) + aligned((size_t)limits->models * sizeof(struct vgw__replica));
+	size_t waiters_at =
+		aligned(sizeof(*p)) + aligned((size_t)limits->models * sizeof(struct vgw__replica));
 	size_t heap_at = waiters_at + aligned((size_t)limits->waiters * sizeof(struct vgw__waiter));
 	size_t journal_at = heap_at + aligned((size_t)limits->waiters * sizeof(int32_t));
 	size_t actions_at = journal_at + aligned(VGW__DECISIONS_KEPT * sizeof(struct vgw__decision));
@@ -126,8 +128,8 @@ struct vgw__planner *vgw__planner_new(const struct vgw__planner_limits *limits,
 	const struct vgw__device_config *devices, const struct vgw__residency_config *config)
 {
 	struct vgw__planner *p;
-	if (limits->models < 1 || limits->models > 65536 || limits->waiters < 1 || limits->waiters > 16777216
-		|| limits->devices < 0 || limits->devices > VGW__DEVICES_MAX)
+	if (limits->models < 1 || limits->models > 65536 || limits->waiters < 1 ||
+		limits->waiters > 16777216 || limits->devices < 0 || limits->devices > VGW__DEVICES_MAX)
 		return NULL;
 	p = vgw__alloc(lay_out(NULL, limits));
 	if (!p)
@@ -166,7 +168,8 @@ void vgw__planner_copy(struct vgw__planner *to, const struct vgw__planner *from)
 
 /* --- actions --- */
 
-struct vgw__action *vgw__planner_act(struct vgw__planner *p, enum vgw__action_kind kind, struct vgw__replica *r)
+struct vgw__action *vgw__planner_act(
+	struct vgw__planner *p, enum vgw__action_kind kind, struct vgw__replica *r)
 {
 	struct vgw__action *action;
 
@@ -226,8 +229,8 @@ static int64_t next_moment_ms(const struct vgw__planner *p, const struct vgw__re
 
 	if (at_ms < next_ms)
 		next_ms = at_ms;
-	if (!vgw__swap_is_wanted(r) || r->is_claimed || r->state == VGW__STATE_STARTING
-		|| r->state == VGW__STATE_WAKING)
+	if (!vgw__swap_is_wanted(r) || r->is_claimed || r->state == VGW__STATE_STARTING ||
+		r->state == VGW__STATE_WAKING)
 		return next_ms;
 	if ((r->state == VGW__STATE_ABSENT || r->state == VGW__STATE_ASLEEP) && r->again_ms < next_ms)
 		next_ms = r->again_ms;
@@ -264,8 +267,8 @@ static void finish_shutdown(struct vgw__planner *p)
 	for (int32_t i = 0; i < p->limits.models && !p->is_leaving_engines; i++) {
 		const struct vgw__replica *r = &p->replicas[i];
 
-		if (r->exists && r->state != VGW__STATE_ABSENT && r->state != VGW__STATE_BACKOFF
-			&& r->state != VGW__STATE_STUCK)
+		if (r->exists && r->state != VGW__STATE_ABSENT && r->state != VGW__STATE_BACKOFF &&
+			r->state != VGW__STATE_STUCK)
 			return;
 	}
 	p->is_shutdown_done = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes, counts and groups. Two questions: what is held now (may an operation begin?), and what will be held when
- * everything under way is done (may a load be promised?). Promises are made against the second, so two loads
- * that wait for victims never count on the same room. */
+/* Bytes, counts and groups. Two questions: what is held now (may an operation begin?), and what will be held
+ * when everything under way is done (may a load be promised?). Promises are made against the second, so two
+ * loads that wait for victims never count on the same room. */
 #include "core/planner_internal.h"
 
 #define UNLIMITED (INT64_MAX / 4)
@@ -65,8 +65,8 @@ bool vgw__budget_is_sleeper(const struct vgw__replica *r)
 		return true;
 	if (r->state != VGW__STATE_LEAVING && r->state != VGW__STATE_STUCK)
 		return false;
-	return !(r->holds & VGW__HOLDS_AWAKE)
-		|| (r->phase >= VGW__PHASE_STOPPING && r->op_depth == VGW__DEPTH_SLEEP);
+	return !(r->holds & VGW__HOLDS_AWAKE) ||
+	       (r->phase >= VGW__PHASE_STOPPING && r->op_depth == VGW__DEPTH_SLEEP);
 }
 
 static int32_t count_sleepers(const struct vgw__planner *p)
@@ -180,8 +180,8 @@ static int64_t future_bytes(const struct vgw__replica *r, enum future future, in
 	}
 }
 
-void vgw__budget_project(const struct vgw__planner *p, const int8_t *marks, const struct vgw__replica *without,
-	struct vgw__projection *projection)
+void vgw__budget_project(const struct vgw__planner *p, const int8_t *marks,
+	const struct vgw__replica *without, struct vgw__projection *projection)
 {
 	enum future future;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who must leave so that `wanted` can come. A load is planned against the projection (what will be held when
  * everything under way is done):
- *   1. while something is short (a place, bytes on a device, a group), take the candidate that helps and that the
- *      policy lets go first: a sleeper, then a sleeping victim that must go deeper, then a READY replica;
+ *   1. while something is short (a place, bytes on a device, a group), take the candidate that helps and that
+ * the policy lets go first: a sleeper, then a sleeping victim that must go deeper, then a READY replica;
  *   2. give back those that turned out not to be needed.
  * It only chooses; planner_swap.c claims. */
 #include "core/planner_internal.h"
@@ -30,8 +30,8 @@ static struct vgw__demand demand_of(const struct vgw__planner *p, const struct v
 	return demand;
 }
 
-static struct vgw__candidate candidate_of(const struct vgw__planner *p, const struct vgw__replica *r,
-	enum vgw__depth depth)
+static struct vgw__candidate candidate_of(
+	const struct vgw__planner *p, const struct vgw__replica *r, enum vgw__depth depth)
 {
 	struct vgw__candidate candidate = {
 		.last_used_ms = r->last_used_ms,
@@ -43,8 +43,9 @@ static struct vgw__candidate candidate_of(const struct vgw__planner *p, const st
 		.departure_ms = vgw__eta_departure_ms(r, depth, 50),
 	};
 
-	candidate.reload_ms = depth == VGW__DEPTH_SLEEP ? vgw__times_get(&r->wake, 50, r->config.expected_wake_ms)
-		: vgw__times_get(&r->start, 50, r->config.expected_start_ms);
+	candidate.reload_ms = depth == VGW__DEPTH_SLEEP
+				      ? vgw__times_get(&r->wake, 50, r->config.expected_wake_ms)
+				      : vgw__times_get(&r->start, 50, r->config.expected_start_ms);
 	for (int32_t d = 0; d < p->limits.devices; d++) {
 		if (!p->devices[d].is_host)
 			candidate.freed_bytes += r->held[d];
@@ -55,8 +56,8 @@ static struct vgw__candidate candidate_of(const struct vgw__planner *p, const st
 /* --- who helps --- */
 
 /* Would something that `wanted` lacks get better if r went from `from` to `to`? */
-static bool frees_bytes(const struct vgw__replica *r, const struct vgw__shortage *shortage, bool is_awake,
-	enum vgw__mark to)
+static bool frees_bytes(
+	const struct vgw__replica *r, const struct vgw__shortage *shortage, bool is_awake, enum vgw__mark to)
 {
 	int64_t before;
 	int64_t after;
@@ -166,7 +167,7 @@ static void mark_departure(const struct vgw__planner *p, int8_t *marks, const st
 
 struct pick {
 	int32_t index;
-	int rank;     /* 0 sleeper, 1 deeper, 2 READY */
+	int rank; /* 0 sleeper, 1 deeper, 2 READY */
 	double cost;
 	int64_t last_used_ms;
 };
@@ -194,14 +195,15 @@ static const char *obstacle(const struct vgw__planner *p, const struct vgw__repl
 		*again_ms = at_ms;
 	if (r->in_flight)
 		return "in use";
-	return p->now_ms - r->ready_since_ms < p->config.min_resident_ms ? "min_resident" : "worth more than the wait";
+	return p->now_ms - r->ready_since_ms < p->config.min_resident_ms ? "min_resident"
+									 : "worth more than the wait";
 }
 
-static struct pick best_pick(const struct vgw__planner *p, const struct vgw__replica *wanted, const int8_t *marks,
-	const struct vgw__shortage *shortage, const struct vgw__demand *demand, int64_t *again_ms, bool *is_hopeless,
-	struct vgw__decision *decision)
+static struct pick best_pick(const struct vgw__planner *p, const struct vgw__replica *wanted,
+	const int8_t *marks, const struct vgw__shortage *shortage, const struct vgw__demand *demand,
+	int64_t *again_ms, bool *is_hopeless, struct vgw__decision *decision)
 {
-	struct pick best = { .index = VGW__NOBODY };
+	struct pick best = {.index = VGW__NOBODY};
 	struct pick pick;
 	struct vgw__candidate candidate;
 	const char *why;
@@ -261,15 +263,16 @@ static void shed(const struct vgw__planner *p, const struct vgw__replica *wanted
 	for (int32_t i = 0; i < p->limits.models; i++) {
 		const struct vgw__replica *r = &p->replicas[i];
 
-		if (r == wanted || r->is_pinned || r->is_claimed || !(r->config.devices & wanted->config.devices))
+		if (r == wanted || r->is_pinned || r->is_claimed ||
+			!(r->config.devices & wanted->config.devices))
 			continue;
 		if (r->state == VGW__STATE_READY || r->state == VGW__STATE_ASLEEP)
 			marks[i] = VGW__MARK_STOP;
 	}
 }
 
-enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct vgw__replica *wanted, int8_t *marks,
-	int64_t *again_ms, struct vgw__decision *decision)
+enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct vgw__replica *wanted,
+	int8_t *marks, int64_t *again_ms, struct vgw__decision *decision)
 {
 	struct vgw__demand demand = demand_of(p, wanted);
 	struct vgw__projection projection;
@@ -297,8 +300,12 @@ enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct 
 			mark_departure(p, marks, &p->replicas[pick.index]);
 		else
 			marks[pick.index] = VGW__MARK_STOP;
-		vgw__decision_choose(decision, pick.index, marks[pick.index] == VGW__MARK_SLEEP ? VGW__DEPTH_SLEEP
-			: VGW__DEPTH_STOP, pick.rank == 0 ? "sleeper" : pick.rank == 1 ? "deeper" : "least cost", pick.cost);
+		vgw__decision_choose(decision, pick.index,
+			marks[pick.index] == VGW__MARK_SLEEP ? VGW__DEPTH_SLEEP : VGW__DEPTH_STOP,
+			pick.rank == 0   ? "sleeper"
+			: pick.rank == 1 ? "deeper"
+					 : "least cost",
+			pick.cost);
 	}
 	if (has_victims)
 		give_back_unneeded(p, wanted, marks);

@@ -16,7 +16,8 @@ static enum vgw__reason admit_wish(struct vgw__planner *p, struct vgw__replica *
 	return vgw__swap_admit(p, r);
 }
 
-enum vgw__reason vgw__commands_load(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_load(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	enum vgw__reason reason;
 
@@ -34,7 +35,8 @@ enum vgw__reason vgw__commands_load(struct vgw__planner *p, struct vgw__replica 
 	return VGW__REASON_NONE;
 }
 
-enum vgw__reason vgw__commands_preload(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_preload(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	enum vgw__reason reason;
 
@@ -50,7 +52,8 @@ enum vgw__reason vgw__commands_preload(struct vgw__planner *p, struct vgw__repli
 	return VGW__REASON_NONE;
 }
 
-enum vgw__reason vgw__commands_unload(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_unload(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	struct vgw__feed feed = {
 		.cause = VGW__CAUSE_ADMIN,
@@ -72,7 +75,8 @@ enum vgw__reason vgw__commands_unload(struct vgw__planner *p, struct vgw__replic
 	return VGW__REASON_NONE;
 }
 
-enum vgw__reason vgw__commands_sleep(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_sleep(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	struct vgw__feed feed = {
 		.cause = VGW__CAUSE_ADMIN,
@@ -92,39 +96,44 @@ enum vgw__reason vgw__commands_sleep(struct vgw__planner *p, struct vgw__replica
 	return VGW__REASON_NONE;
 }
 
-enum vgw__reason vgw__commands_pin(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_pin(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	r->is_pinned = event->kind == VGW__EVENT_PIN;
 	p->has_changed = true;
 	return VGW__REASON_NONE;
 }
 
-enum vgw__reason vgw__commands_reset(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_reset(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	r->is_retried = false;
 	r->is_shedding = false;
 	r->sleep_failures = 0;
-	vgw__machine_feed(p, r, r->state == VGW__STATE_STUCK && event->force ? VGW__INPUT_FORGET : VGW__INPUT_RESET,
-		NULL);
+	vgw__machine_feed(p, r,
+		r->state == VGW__STATE_STUCK && event->force ? VGW__INPUT_FORGET : VGW__INPUT_RESET, NULL);
 	p->has_changed = true;
 	return VGW__REASON_NONE;
 }
 
-enum vgw__reason vgw__commands_adopt(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_adopt(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
-	struct vgw__feed feed = { .beneficiary = VGW__NOBODY };
+	struct vgw__feed feed = {.beneficiary = VGW__NOBODY};
 	bool is_asleep = event->depth == VGW__DEPTH_SLEEP;
 
 	if (r->state != VGW__STATE_ABSENT || r->is_claimed)
 		return VGW__REASON_BUSY;
-	feed.is_force = p->is_shutdown || (is_asleep ? !vgw__budget_may_sleep_now(p, r) : !vgw__budget_fits_now(p, r));
+	feed.is_force = p->is_shutdown ||
+			(is_asleep ? !vgw__budget_may_sleep_now(p, r) : !vgw__budget_fits_now(p, r));
 	vgw__machine_feed(p, r, is_asleep ? VGW__INPUT_ADOPT_ASLEEP : VGW__INPUT_ADOPT, &feed);
 	return feed.is_force ? VGW__REASON_NO_ROOM : VGW__REASON_NONE;
 }
 
 /* --- configuration --- */
 
-enum vgw__reason vgw__commands_add(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_add(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	if (r->exists)
 		return VGW__REASON_BUSY;
@@ -154,7 +163,8 @@ static void evict_for_config(struct vgw__planner *p, struct vgw__replica *r)
 	p->has_changed = true;
 }
 
-enum vgw__reason vgw__commands_change(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_change(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	struct vgw__model_config soft = *event->config;
 
@@ -178,7 +188,8 @@ enum vgw__reason vgw__commands_change(struct vgw__planner *p, struct vgw__replic
 	return VGW__REASON_NONE;
 }
 
-enum vgw__reason vgw__commands_remove(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_remove(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	(void)event;
 	r->is_removed = true;
@@ -189,7 +200,8 @@ enum vgw__reason vgw__commands_remove(struct vgw__planner *p, struct vgw__replic
 	return VGW__REASON_NONE;
 }
 
-enum vgw__reason vgw__commands_configure(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+enum vgw__reason vgw__commands_configure(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	(void)r;
 	p->config = *event->residency;
@@ -199,8 +211,8 @@ enum vgw__reason vgw__commands_configure(struct vgw__planner *p, struct vgw__rep
 	return VGW__REASON_NONE;
 }
 
-enum vgw__reason vgw__commands_shutdown(struct vgw__planner *p, struct vgw__replica *ignored,
-	const struct vgw__event *event)
+enum vgw__reason vgw__commands_shutdown(
+	struct vgw__planner *p, struct vgw__replica *ignored, const struct vgw__event *event)
 {
 	struct vgw__feed feed = {
 		.cause = VGW__CAUSE_SHUTDOWN,

@@ -5,7 +5,8 @@
 /* --- requests --- */
 
 /* Why the request is refused at once, or NONE. */
-static enum vgw__reason refusal_of(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+static enum vgw__reason refusal_of(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	int64_t eta_ms;
 	bool is_coming = r->state == VGW__STATE_STARTING || r->state == VGW__STATE_WAKING || r->is_claimed;
@@ -26,7 +27,8 @@ static enum vgw__reason refusal_of(struct vgw__planner *p, struct vgw__replica *
 	}
 	if (is_coming && !r->is_unload)
 		return VGW__REASON_NONE;
-	if (event->may_not_swap && !(r->state == VGW__STATE_DRAINING && !r->is_final && r->beneficiary == VGW__NOBODY))
+	if (event->may_not_swap &&
+		!(r->state == VGW__STATE_DRAINING && !r->is_final && r->beneficiary == VGW__NOBODY))
 		return VGW__REASON_SWAP_DENIED;
 	reason = vgw__swap_admit(p, r);
 	if (reason != VGW__REASON_NONE)
@@ -37,7 +39,8 @@ static enum vgw__reason refusal_of(struct vgw__planner *p, struct vgw__replica *
 	return VGW__REASON_NONE;
 }
 
-static enum vgw__reason on_request(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+static enum vgw__reason on_request(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	enum vgw__reason reason;
 
@@ -60,7 +63,8 @@ static enum vgw__reason on_request(struct vgw__planner *p, struct vgw__replica *
 	return VGW__REASON_NONE;
 }
 
-static enum vgw__reason on_cancelled(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+static enum vgw__reason on_cancelled(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	(void)r;
 	if (event->waiter >= 0 && event->waiter < p->limits.waiters && p->waiters[event->waiter].is_waiting)
@@ -76,19 +80,20 @@ struct answer {
 };
 
 static const struct answer answers[VGW__EVENT_COUNT] = {
-	[VGW__EVENT_IDLE] = { VGW__PENDING_DRAIN, VGW__INPUT_IDLE },
-	[VGW__EVENT_ACTIVATED] = { VGW__PENDING_ACTIVATE, VGW__INPUT_ACTIVATED },
-	[VGW__EVENT_FAILED] = { VGW__PENDING_ACTIVATE, VGW__INPUT_FAILED },
-	[VGW__EVENT_DEACTIVATED] = { VGW__PENDING_DEACTIVATE, VGW__INPUT_DEACTIVATED },
-	[VGW__EVENT_KEPT] = { VGW__PENDING_DEACTIVATE, VGW__INPUT_KEPT },
-	[VGW__EVENT_SETTLED] = { VGW__PENDING_SETTLE, VGW__INPUT_SETTLED },
-	[VGW__EVENT_UNSETTLED] = { VGW__PENDING_SETTLE, VGW__INPUT_UNSETTLED },
+	[VGW__EVENT_IDLE] = {VGW__PENDING_DRAIN, VGW__INPUT_IDLE},
+	[VGW__EVENT_ACTIVATED] = {VGW__PENDING_ACTIVATE, VGW__INPUT_ACTIVATED},
+	[VGW__EVENT_FAILED] = {VGW__PENDING_ACTIVATE, VGW__INPUT_FAILED},
+	[VGW__EVENT_DEACTIVATED] = {VGW__PENDING_DEACTIVATE, VGW__INPUT_DEACTIVATED},
+	[VGW__EVENT_KEPT] = {VGW__PENDING_DEACTIVATE, VGW__INPUT_KEPT},
+	[VGW__EVENT_SETTLED] = {VGW__PENDING_SETTLE, VGW__INPUT_SETTLED},
+	[VGW__EVENT_UNSETTLED] = {VGW__PENDING_SETTLE, VGW__INPUT_UNSETTLED},
 };
 
-static enum vgw__reason on_answer(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+static enum vgw__reason on_answer(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	const struct answer *answer = &answers[event->kind];
-	struct vgw__feed feed = { .failure = event->failure, .ref = event->ref, .beneficiary = VGW__NOBODY };
+	struct vgw__feed feed = {.failure = event->failure, .ref = event->ref, .beneficiary = VGW__NOBODY};
 
 	if (!r || r->pending != answer->awaited || r->ticket != event->ticket) {
 		p->stale++;
@@ -98,23 +103,25 @@ static enum vgw__reason on_answer(struct vgw__planner *p, struct vgw__replica *r
 	return VGW__REASON_NONE;
 }
 
-static enum vgw__reason on_progress(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+static enum vgw__reason on_progress(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
-	if (!r || r->pending != VGW__PENDING_ACTIVATE || r->ticket != event->ticket || r->is_cancelling
-		|| r->state == VGW__STATE_STUCK) {
+	if (!r || r->pending != VGW__PENDING_ACTIVATE || r->ticket != event->ticket || r->is_cancelling ||
+		r->state == VGW__STATE_STUCK) {
 		p->stale++;
 		return VGW__REASON_NONE;
 	}
 	r->deadline_ms = p->now_ms + (r->state == VGW__STATE_WAKING ? r->config.wake_timeout_ms
-		: r->config.start_timeout_ms);
+								    : r->config.start_timeout_ms);
 	if (event->eta_ms >= 0)
 		r->progress_eta_ms = p->now_ms + event->eta_ms;
 	return VGW__REASON_NONE;
 }
 
-static enum vgw__reason on_died(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+static enum vgw__reason on_died(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
-	struct vgw__feed feed = { .failure = event->failure, .ref = event->ref, .beneficiary = VGW__NOBODY };
+	struct vgw__feed feed = {.failure = event->failure, .ref = event->ref, .beneficiary = VGW__NOBODY};
 
 	if (!r || r->generation != event->generation || !vgw__machine_accepts(r->state, VGW__INPUT_DIED)) {
 		p->stale++;
@@ -124,7 +131,8 @@ static enum vgw__reason on_died(struct vgw__planner *p, struct vgw__replica *r, 
 	return VGW__REASON_NONE;
 }
 
-static enum vgw__reason on_quiet(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+static enum vgw__reason on_quiet(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	(void)p;
 	(void)event;
@@ -141,7 +149,8 @@ static int64_t in_force(const struct vgw__planner *p, const struct vgw__replica 
 	return p->devices[d].budget_bytes && bytes > room ? room : bytes;
 }
 
-static enum vgw__reason on_footprint(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+static enum vgw__reason on_footprint(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	if (!r)
 		return VGW__REASON_NO_SUCH_MODEL;
@@ -157,12 +166,13 @@ static enum vgw__reason on_footprint(struct vgw__planner *p, struct vgw__replica
 		}
 	}
 	vgw__budget_charge(p, r);
-	vgw__journal_add(p, VGW__DECISION_LEARN, r, event->depth == VGW__DEPTH_SLEEP ? "measured asleep"
-		: "measured awake");
+	vgw__journal_add(p, VGW__DECISION_LEARN, r,
+		event->depth == VGW__DEPTH_SLEEP ? "measured asleep" : "measured awake");
 	return VGW__REASON_NONE;
 }
 
-static enum vgw__reason on_timer(struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
+static enum vgw__reason on_timer(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event)
 {
 	(void)p;
 	(void)r;
@@ -205,16 +215,16 @@ static vgw__handler_fn *const handlers[VGW__EVENT_COUNT] = {
 /* Events that name no model. */
 static bool names_no_model(enum vgw__event_kind kind)
 {
-	return kind == VGW__EVENT_CANCELLED || kind == VGW__EVENT_TIMER || kind == VGW__EVENT_CONFIGURED
-		|| kind == VGW__EVENT_SHUTDOWN;
+	return kind == VGW__EVENT_CANCELLED || kind == VGW__EVENT_TIMER || kind == VGW__EVENT_CONFIGURED ||
+	       kind == VGW__EVENT_SHUTDOWN;
 }
 
 enum vgw__reason vgw__events_digest(struct vgw__planner *p, const struct vgw__event *event)
 {
 	struct vgw__replica *r = NULL;
 
-	if (!names_no_model(event->kind) && event->model >= 0 && event->model < p->limits.models
-		&& (p->replicas[event->model].exists || event->kind == VGW__EVENT_MODEL_ADDED))
+	if (!names_no_model(event->kind) && event->model >= 0 && event->model < p->limits.models &&
+		(p->replicas[event->model].exists || event->kind == VGW__EVENT_MODEL_ADDED))
 		r = &p->replicas[event->model];
 	if (!r && event->kind >= VGW__EVENT_LOAD && !names_no_model(event->kind))
 		return VGW__REASON_NO_SUCH_MODEL;

@@ -48,8 +48,8 @@ enum vgw__verdict {
 
 struct vgw__replica {
 	bool exists;
-	bool is_removed;       /* the slot becomes free at ABSENT */
-	bool has_next_config;  /* applied at ABSENT */
+	bool is_removed;      /* the slot becomes free at ABSENT */
+	bool has_next_config; /* applied at ABSENT */
 	bool is_pinned;
 	struct vgw__model_config config; /* defaults filled in */
 	struct vgw__model_config next_config;
@@ -65,7 +65,7 @@ struct vgw__replica {
 	uint32_t generation;
 	uint32_t ticket;
 	int64_t since_ms;
-	int64_t deadline_ms;      /* of the state; VGW__NEVER: none */
+	int64_t deadline_ms; /* of the state; VGW__NEVER: none */
 	int64_t op_began_ms;
 	int64_t ready_since_ms;
 	uint8_t holds;            /* VGW__HOLDS_*: what the budgets are charged for */
@@ -78,25 +78,25 @@ struct vgw__replica {
 	bool has_drained;         /* the gate was seen idle, cut or dead: LEAVING is allowed */
 	enum vgw__failure doomed; /* died while its activation still runs */
 	uint32_t doomed_ref;
-	uint64_t evict_seq;       /* order of operations on a device */
-	int32_t beneficiary;      /* for whom it leaves, or VGW__NOBODY */
+	uint64_t evict_seq;  /* order of operations on a device */
+	int32_t beneficiary; /* for whom it leaves, or VGW__NOBODY */
 
 	/* wishes */
 	bool is_wanted_admin;
 	bool is_wanted_preload;
 	int64_t wanted_since_ms;
-	bool is_claimed;          /* victims are chosen, room is promised: starts when the room is there */
+	bool is_claimed; /* victims are chosen, room is promised: starts when the room is there */
 	uint64_t claim_seq;
-	bool is_retried;          /* the one retry after OOM or DISTURBED is used up */
-	bool is_shedding;         /* retry: everything evictable on its devices goes first */
-	int64_t again_ms;         /* when planning it again may give another answer */
+	bool is_retried;  /* the one retry after OOM or DISTURBED is used up */
+	bool is_shedding; /* retry: everything evictable on its devices goes first */
+	int64_t again_ms; /* when planning it again may give another answer */
 
 	/* failures */
-	int32_t failures;         /* in a row */
+	int32_t failures; /* in a row */
 	enum vgw__failure failure;
 	uint32_t ref;
 	int64_t until_ms;
-	int32_t sleep_failures;   /* in a row; 2: sleeps no more until a reset */
+	int32_t sleep_failures; /* in a row; 2: sleeps no more until a reset */
 
 	/* use */
 	int64_t last_used_ms;
@@ -107,18 +107,18 @@ struct vgw__replica {
 	struct vgw__rate rate;
 	uint64_t cold_starts;
 	uint64_t wakes;
-	int64_t progress_eta_ms;  /* absolute; 0: none reported */
+	int64_t progress_eta_ms; /* absolute; 0: none reported */
 	struct vgw__times start, wake, sleep, stop, drain;
 
 	/* waiters, oldest first */
 	int32_t first_waiter;
 	int32_t last_waiter;
 	int32_t waiting;
-	double weight;            /* sum of priorities' weights */
-	double weighted_arrival;  /* sum of weight x arrival */
+	double weight;           /* sum of priorities' weights */
+	double weighted_arrival; /* sum of weight x arrival */
 
 	/* bytes */
-	int64_t awake[VGW__DEVICES_MAX];   /* in force; unknown ones resolved */
+	int64_t awake[VGW__DEVICES_MAX]; /* in force; unknown ones resolved */
 	int64_t asleep[VGW__DEVICES_MAX];
 	int64_t learned[VGW__DEVICES_MAX]; /* takes force at ABSENT; VGW__UNKNOWN_BYTES: nothing learned */
 	int64_t held[VGW__DEVICES_MAX];    /* what the budget is charged now */
@@ -146,20 +146,20 @@ struct vgw__device {
 struct vgw__planner {
 	struct vgw__planner_limits limits;
 	struct vgw__residency_config config; /* defaults filled in */
-	size_t state_bytes;  /* what a copy must take along; the journal and the actions follow */
+	size_t state_bytes; /* what a copy must take along; the journal and the actions follow */
 	int64_t now_ms;
-	int64_t timer_ms;    /* as last said by SET_TIMER */
-	uint64_t seq;        /* claims and evictions */
+	int64_t timer_ms; /* as last said by SET_TIMER */
+	uint64_t seq;     /* claims and evictions */
 	uint64_t random;
 	uint64_t stale;
-	uint64_t decisions;  /* ever journalled */
-	const char *broken;  /* the first VGW__MUST that did not hold; NULL: none */
+	uint64_t decisions; /* ever journalled */
+	const char *broken; /* the first VGW__MUST that did not hold; NULL: none */
 	bool is_shutdown;
 	bool is_leaving_engines;
 	bool is_shutdown_done;
-	bool has_changed;    /* the planning pass must go round again */
-	bool is_trimming;    /* limits shrank below what is resident */
-	int32_t waiting;     /* = heap_count */
+	bool has_changed; /* the planning pass must go round again */
+	bool is_trimming; /* limits shrank below what is resident */
+	int32_t waiting;  /* = heap_count */
 	size_t action_count;
 	size_t action_room;
 	struct vgw__device devices[VGW__DEVICES_MAX];
@@ -167,9 +167,9 @@ struct vgw__planner {
 	/* inside the same block */
 	struct vgw__replica *replicas;
 	struct vgw__waiter *waiters;
-	int32_t *heap;       /* waiters by deadline */
+	int32_t *heap;                 /* waiters by deadline */
 	struct vgw__decision *journal; /* a ring of VGW__DECISIONS_KEPT */
-	int8_t *marks;       /* scratch of choosing: enum vgw__mark per replica */
+	int8_t *marks;                 /* scratch of choosing: enum vgw__mark per replica */
 	struct vgw__action *actions;
 };
 
@@ -191,10 +191,10 @@ struct vgw__feed {
 };
 
 /* Our own bugs, in every build: remembered, told by vgw__planner_check(), and survived. */
-#define VGW__MUST(p, condition, sentence)                    \
-	do {                                                 \
-		if (!(condition) && !(p)->broken)            \
-			(p)->broken = sentence;              \
+#define VGW__MUST(p, condition, sentence)                                                                    \
+	do {                                                                                                 \
+		if (!(condition) && !(p)->broken)                                                            \
+			(p)->broken = sentence;                                                              \
 	} while (0)
 
 static inline int32_t vgw__replica_index(const struct vgw__planner *p, const struct vgw__replica *r)
@@ -203,23 +203,25 @@ static inline int32_t vgw__replica_index(const struct vgw__planner *p, const str
 }
 
 /* machine.c */
-void vgw__machine_feed(struct vgw__planner *p, struct vgw__replica *r, enum vgw__input input,
-	const struct vgw__feed *feed);
+void vgw__machine_feed(
+	struct vgw__planner *p, struct vgw__replica *r, enum vgw__input input, const struct vgw__feed *feed);
 bool vgw__machine_accepts(enum vgw__state state, enum vgw__input input); /* has the cell an action? */
 
 /* planner.c */
-struct vgw__action *vgw__planner_act(struct vgw__planner *p, enum vgw__action_kind kind, struct vgw__replica *r);
+struct vgw__action *vgw__planner_act(
+	struct vgw__planner *p, enum vgw__action_kind kind, struct vgw__replica *r);
 uint64_t vgw__planner_random(struct vgw__planner *p);
 void vgw__planner_apply_config(struct vgw__planner *p, struct vgw__replica *r);
 void vgw__planner_fill_defaults(struct vgw__residency_config *config);
-void vgw__planner_set_config(struct vgw__replica *r, const struct vgw__model_config *config); /* with defaults */
+void vgw__planner_set_config(
+	struct vgw__replica *r, const struct vgw__model_config *config); /* with defaults */
 
 /* planner_events.c */
 enum vgw__reason vgw__events_digest(struct vgw__planner *p, const struct vgw__event *event);
 
 /* planner_commands.c: one per command; r exists unless the event names no model */
-typedef enum vgw__reason vgw__handler_fn(struct vgw__planner *p, struct vgw__replica *r,
-	const struct vgw__event *event);
+typedef enum vgw__reason vgw__handler_fn(
+	struct vgw__planner *p, struct vgw__replica *r, const struct vgw__event *event);
 vgw__handler_fn vgw__commands_load;
 vgw__handler_fn vgw__commands_preload;
 vgw__handler_fn vgw__commands_unload;
@@ -240,8 +242,8 @@ void vgw__waiters_grant_all(struct vgw__planner *p, struct vgw__replica *r);
 void vgw__waiters_grant(struct vgw__planner *p, struct vgw__replica *r, int32_t waiter);
 void vgw__waiters_refuse(struct vgw__planner *p, int32_t model, int32_t waiter, enum vgw__reason reason);
 /* all that arrived before `before_ms`; returns how many */
-int32_t vgw__waiters_refuse_all(struct vgw__planner *p, struct vgw__replica *r, enum vgw__reason reason,
-	int64_t before_ms);
+int32_t vgw__waiters_refuse_all(
+	struct vgw__planner *p, struct vgw__replica *r, enum vgw__reason reason, int64_t before_ms);
 void vgw__waiters_expire(struct vgw__planner *p);
 int64_t vgw__waiters_next_deadline(const struct vgw__planner *p);
 
@@ -264,8 +266,8 @@ void vgw__budget_charge(struct vgw__planner *p, struct vgw__replica *r); /* afte
 void vgw__budget_charge_of(const struct vgw__planner *p, const struct vgw__replica *r, int64_t *bytes);
 bool vgw__budget_is_resident(const struct vgw__replica *r);
 bool vgw__budget_is_sleeper(const struct vgw__replica *r);
-void vgw__budget_project(const struct vgw__planner *p, const int8_t *marks, const struct vgw__replica *without,
-	struct vgw__projection *projection);
+void vgw__budget_project(const struct vgw__planner *p, const int8_t *marks,
+	const struct vgw__replica *without, struct vgw__projection *projection);
 bool vgw__budget_lacks(const struct vgw__planner *p, const struct vgw__replica *r,
 	const struct vgw__projection *projection, struct vgw__shortage *shortage);
 bool vgw__budget_is_too_big(const struct vgw__planner *p, const struct vgw__replica *r);
@@ -279,8 +281,8 @@ void vgw__budget_unlock(struct vgw__planner *p, const struct vgw__replica *r);
 bool vgw__swap_is_wanted(const struct vgw__replica *r); /* somebody or something wants it awake */
 int64_t vgw__swap_due_ms(const struct vgw__planner *p, const struct vgw__replica *r);
 /* planner_choose.c. NONE: marks names the victims. BUSY: not now, *again_ms says when. Else: never. */
-enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct vgw__replica *r, int8_t *marks,
-	int64_t *again_ms, struct vgw__decision *decision);
+enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct vgw__replica *r,
+	int8_t *marks, int64_t *again_ms, struct vgw__decision *decision);
 void vgw__swap_pass(struct vgw__planner *p);
 enum vgw__reason vgw__swap_admit(struct vgw__planner *p, struct vgw__replica *r); /* may it ever come up? */
 
@@ -296,12 +298,13 @@ int64_t vgw__passes_next_ttl(const struct vgw__planner *p, const struct vgw__rep
 
 /* planner_view.c */
 int64_t vgw__eta_ms(const struct vgw__planner *p, const struct vgw__replica *r, int percent);
-int64_t vgw__eta_activation_ms(const struct vgw__replica *r, int percent); /* of a wake or a start from here */
+int64_t vgw__eta_activation_ms(
+	const struct vgw__replica *r, int percent); /* of a wake or a start from here */
 int64_t vgw__eta_departure_ms(const struct vgw__replica *r, enum vgw__depth depth, int percent);
-struct vgw__decision *vgw__journal_add(struct vgw__planner *p, enum vgw__decision_kind kind,
-	const struct vgw__replica *r, const char *why);
-void vgw__decision_choose(struct vgw__decision *decision, int32_t model, enum vgw__depth depth, const char *why,
-	double cost);
+struct vgw__decision *vgw__journal_add(
+	struct vgw__planner *p, enum vgw__decision_kind kind, const struct vgw__replica *r, const char *why);
+void vgw__decision_choose(
+	struct vgw__decision *decision, int32_t model, enum vgw__depth depth, const char *why, double cost);
 void vgw__decision_reject(struct vgw__decision *decision, int32_t model, const char *why, double cost);
 
 #endif

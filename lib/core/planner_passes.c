@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The other parts of the planning pass: deadlines of states, promises that lapse, drains that are revoked, idle
- * replicas that sink deeper, and the order of operations on each device. */
+/* The other parts of the planning pass: deadlines of states, promises that lapse, drains that are revoked,
+ * idle replicas that sink deeper, and the order of operations on each device. */
 #include "core/planner_internal.h"
 
 /* --- deadlines --- */
@@ -45,20 +45,21 @@ void vgw__passes_unclaim(struct vgw__planner *p)
 	uint64_t seq = UINT64_MAX;
 	struct vgw__replica *r;
 
-	/* the newest promise lapses first when the room has become smaller (a victim is stuck, limits shrank) */
+	/* the newest promise lapses first when the room has become smaller (a victim is stuck, limits shrank)
+	 */
 	while ((r = newest_claim_before(p, seq)) != NULL) {
 		seq = r->claim_seq;
 		if (vgw__swap_is_wanted(r) && still_fits(p, r))
 			continue;
-		vgw__journal_add(p, VGW__DECISION_CANCEL, r, vgw__swap_is_wanted(r) ? "the room it counted on is gone"
-			: "nobody waits any more");
+		vgw__journal_add(p, VGW__DECISION_CANCEL, r,
+			vgw__swap_is_wanted(r) ? "the room it counted on is gone" : "nobody waits any more");
 		r->is_claimed = false;
 		p->has_changed = true;
 	}
 	for (int32_t i = 0; i < p->limits.models; i++) {
 		r = &p->replicas[i];
-		if (r->state == VGW__STATE_STARTING && !vgw__swap_is_wanted(r) && !r->is_cancelling
-			&& p->config.cancel_unwanted_load) {
+		if (r->state == VGW__STATE_STARTING && !vgw__swap_is_wanted(r) && !r->is_cancelling &&
+			p->config.cancel_unwanted_load) {
 			vgw__journal_add(p, VGW__DECISION_CANCEL, r, "nobody waits any more");
 			vgw__machine_feed(p, r, VGW__INPUT_CANCEL, NULL);
 		}
@@ -102,8 +103,8 @@ int64_t vgw__passes_next_ttl(const struct vgw__planner *p, const struct vgw__rep
 
 	if (r->is_pinned || r->is_claimed || (!is_idle && r->state != VGW__STATE_ASLEEP))
 		return VGW__NEVER;
-	if (is_idle && r->config.ttl_sleep_ms && r->config.can_sleep && r->sleep_failures < 2
-		&& vgw__budget_may_sleep_now(p, r))
+	if (is_idle && r->config.ttl_sleep_ms && r->config.can_sleep && r->sleep_failures < 2 &&
+		vgw__budget_may_sleep_now(p, r))
 		next_ms = r->last_used_ms + r->config.ttl_sleep_ms;
 	if (r->config.ttl_stop_ms && r->last_used_ms + r->config.ttl_stop_ms < next_ms)
 		next_ms = r->last_used_ms + r->config.ttl_stop_ms;
@@ -112,7 +113,7 @@ int64_t vgw__passes_next_ttl(const struct vgw__planner *p, const struct vgw__rep
 
 void vgw__passes_idle_ttl(struct vgw__planner *p)
 {
-	struct vgw__feed feed = { .cause = VGW__CAUSE_IDLE_TTL, .beneficiary = VGW__NOBODY };
+	struct vgw__feed feed = {.cause = VGW__CAUSE_IDLE_TTL, .beneficiary = VGW__NOBODY};
 
 	for (int32_t i = 0; i < p->limits.models; i++) {
 		struct vgw__replica *r = &p->replicas[i];
@@ -120,9 +121,10 @@ void vgw__passes_idle_ttl(struct vgw__planner *p)
 		if (!r->exists || vgw__passes_next_ttl(p, r) > p->now_ms)
 			continue;
 		feed.depth = r->config.ttl_stop_ms && r->last_used_ms + r->config.ttl_stop_ms <= p->now_ms
-			? VGW__DEPTH_STOP : VGW__DEPTH_SLEEP;
-		vgw__journal_add(p, VGW__DECISION_DEMOTE, r, feed.depth == VGW__DEPTH_STOP ? "idle_ttl.stop"
-			: "idle_ttl.sleep");
+				     ? VGW__DEPTH_STOP
+				     : VGW__DEPTH_SLEEP;
+		vgw__journal_add(p, VGW__DECISION_DEMOTE, r,
+			feed.depth == VGW__DEPTH_STOP ? "idle_ttl.stop" : "idle_ttl.sleep");
 		vgw__machine_feed(p, r, VGW__INPUT_EVICT, &feed);
 	}
 }
@@ -131,8 +133,8 @@ void vgw__passes_idle_ttl(struct vgw__planner *p)
 
 static bool has_turn(const struct vgw__replica *r, uint64_t *turn)
 {
-	if ((r->state == VGW__STATE_LEAVING && r->phase == VGW__PHASE_QUEUED)
-		|| (r->state == VGW__STATE_STUCK && r->is_retry_due)) {
+	if ((r->state == VGW__STATE_LEAVING && r->phase == VGW__PHASE_QUEUED) ||
+		(r->state == VGW__STATE_STUCK && r->is_retry_due)) {
 		*turn = r->evict_seq;
 		return true;
 	}
@@ -155,8 +157,8 @@ static bool waits_for_shedding(const struct vgw__planner *p, const struct vgw__r
 	for (int32_t i = 0; i < p->limits.models && r->is_shedding; i++) {
 		const struct vgw__replica *other = &p->replicas[i];
 
-		if (other->beneficiary == vgw__replica_index(p, r)
-			&& (other->state == VGW__STATE_DRAINING || other->state == VGW__STATE_LEAVING))
+		if (other->beneficiary == vgw__replica_index(p, r) &&
+			(other->state == VGW__STATE_DRAINING || other->state == VGW__STATE_LEAVING))
 			return true;
 	}
 	return false;
@@ -218,12 +220,14 @@ void vgw__passes_operations(struct vgw__planner *p)
 		if (!has_room(p, r))
 			continue;
 		if (lockable(p, r) & blocked) {
-			blocked |= lockable(p, r); /* nobody later overtakes on the devices that are free already */
+			blocked |= lockable(
+				p, r); /* nobody later overtakes on the devices that are free already */
 			continue;
 		}
 		blocked |= lockable(p, r);
 		if (r->is_claimed)
-			vgw__machine_feed(p, r, r->state == VGW__STATE_ASLEEP ? VGW__INPUT_WAKE : VGW__INPUT_START, NULL);
+			vgw__machine_feed(p, r,
+				r->state == VGW__STATE_ASLEEP ? VGW__INPUT_WAKE : VGW__INPUT_START, NULL);
 		else
 			vgw__machine_feed(p, r, VGW__INPUT_LEAVE, NULL);
 	}
@@ -233,8 +237,10 @@ void vgw__passes_operations(struct vgw__planner *p)
 
 void vgw__passes_trim(struct vgw__planner *p)
 {
-	struct vgw__feed feed = { .cause = VGW__CAUSE_CONFIG, .depth = VGW__DEPTH_STOP, .is_final = true,
-		.beneficiary = VGW__NOBODY };
+	struct vgw__feed feed = {.cause = VGW__CAUSE_CONFIG,
+		.depth = VGW__DEPTH_STOP,
+		.is_final = true,
+		.beneficiary = VGW__NOBODY};
 	struct vgw__projection projection;
 	struct vgw__replica *oldest;
 
@@ -248,8 +254,8 @@ void vgw__passes_trim(struct vgw__planner *p)
 		for (int32_t i = 0; i < p->limits.models; i++) {
 			struct vgw__replica *r = &p->replicas[i];
 
-			if (r->state == VGW__STATE_READY && !r->is_pinned
-				&& (!oldest || r->last_used_ms < oldest->last_used_ms))
+			if (r->state == VGW__STATE_READY && !r->is_pinned &&
+				(!oldest || r->last_used_ms < oldest->last_used_ms))
 				oldest = r;
 		}
 		if (!oldest)
@@ -266,8 +272,8 @@ static bool has_impatient(const struct vgw__planner *p)
 	for (int32_t i = 0; i < p->limits.models; i++) {
 		const struct vgw__replica *r = &p->replicas[i];
 
-		if (r->exists && vgw__swap_is_wanted(r) && !r->is_claimed
-			&& (r->state == VGW__STATE_ABSENT || r->state == VGW__STATE_ASLEEP))
+		if (r->exists && vgw__swap_is_wanted(r) && !r->is_claimed &&
+			(r->state == VGW__STATE_ABSENT || r->state == VGW__STATE_ASLEEP))
 			return true;
 	}
 	return false;

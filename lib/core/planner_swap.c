@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Choosing and claiming is one step: once vgw__swap_pass() has claimed, the victims' gates are closed and the room is
- * promised; nobody else counts on it. The load starts when the room is really there (planner_passes.c). */
+/* Choosing and claiming is one step: once vgw__swap_pass() has claimed, the victims' gates are closed and the
+ * room is promised; nobody else counts on it. The load starts when the room is really there
+ * (planner_passes.c). */
 #include "core/planner_internal.h"
 
 #include <string.h>
@@ -31,8 +32,8 @@ static bool is_possible(const struct vgw__planner *p, const struct vgw__replica 
 		const struct vgw__replica *r = &p->replicas[i];
 
 		marks[i] = VGW__MARK_STOP;
-		if (r->state == VGW__STATE_STUCK || (r->is_pinned && r->state != VGW__STATE_DRAINING
-			&& r->state != VGW__STATE_LEAVING))
+		if (r->state == VGW__STATE_STUCK ||
+			(r->is_pinned && r->state != VGW__STATE_DRAINING && r->state != VGW__STATE_LEAVING))
 			marks[i] = VGW__MARK_NONE;
 	}
 	vgw__budget_project(p, marks, wanted, &projection);
@@ -53,7 +54,7 @@ enum vgw__reason vgw__swap_admit(struct vgw__planner *p, struct vgw__replica *r)
 static void claim(struct vgw__planner *p, struct vgw__replica *wanted, struct vgw__decision *decision)
 {
 	struct vgw__decision *entry;
-	struct vgw__feed feed = { .cause = VGW__CAUSE_SWAP, .beneficiary = vgw__replica_index(p, wanted) };
+	struct vgw__feed feed = {.cause = VGW__CAUSE_SWAP, .beneficiary = vgw__replica_index(p, wanted)};
 	bool has_victims = false;
 
 	wanted->is_claimed = true;
@@ -79,7 +80,8 @@ static void claim(struct vgw__planner *p, struct vgw__replica *wanted, struct vg
 	p->has_changed = true;
 }
 
-/* Whose turn is it to be planned? Due ones first, then the oldest (lru) or the most waiting per load time (cost). */
+/* Whose turn is it to be planned? Due ones first, then the oldest (lru) or the most waiting per load time
+ * (cost). */
 static double urgency(const struct vgw__planner *p, const struct vgw__replica *r)
 {
 	int64_t due_ms = vgw__swap_due_ms(p, r);
@@ -90,12 +92,13 @@ static double urgency(const struct vgw__planner *p, const struct vgw__replica *r
 		return -1;
 	if (p->config.policy == VGW__POLICY_LRU)
 		return (double)(p->now_ms - p->waiters[r->first_waiter].arrived_ms);
-	return (r->weight * (double)p->now_ms - r->weighted_arrival + r->weight)
-		/ (double)(1 + vgw__eta_activation_ms(r, 50));
+	return (r->weight * (double)p->now_ms - r->weighted_arrival + r->weight) /
+	       (double)(1 + vgw__eta_activation_ms(r, 50));
 }
 
 /* It gives up: nobody can be told anything better. */
-static void refuse_wanted(struct vgw__planner *p, struct vgw__replica *r, enum vgw__reason reason, int64_t before_ms)
+static void refuse_wanted(
+	struct vgw__planner *p, struct vgw__replica *r, enum vgw__reason reason, int64_t before_ms)
 {
 	if (r->is_wanted_preload && !r->waiting && !r->is_wanted_admin) {
 		r->is_wanted_preload = false;
@@ -111,7 +114,7 @@ static void refuse_wanted(struct vgw__planner *p, struct vgw__replica *r, enum v
 
 static void plan(struct vgw__planner *p, struct vgw__replica *r)
 {
-	struct vgw__decision decision = { .chosen_count = 0 };
+	struct vgw__decision decision = {.chosen_count = 0};
 	enum vgw__reason reason = vgw__choose_victims(p, r, p->marks, &r->again_ms, &decision);
 
 	if (reason == VGW__REASON_NONE)
@@ -137,8 +140,8 @@ static void refuse_overdue(struct vgw__planner *p, struct vgw__replica *r)
 
 static bool overlaps(const struct vgw__planner *p, const struct vgw__replica *a, const struct vgw__replica *b)
 {
-	return p->config.max_resident || (a->config.devices & b->config.devices)
-		|| (a->config.groups & b->config.groups);
+	return p->config.max_resident || (a->config.devices & b->config.devices) ||
+	       (a->config.groups & b->config.groups);
 }
 
 void vgw__swap_pass(struct vgw__planner *p)
@@ -176,10 +179,12 @@ void vgw__swap_pass(struct vgw__planner *p)
 		for (int32_t i = 0; i < p->limits.models && next; i++) {
 			const struct vgw__replica *r = &p->replicas[i];
 
-			if (r == next || !r->waiting || r->is_claimed || r->again_ms == VGW__NEVER || !overlaps(p, r, next)
-				|| (r->state != VGW__STATE_ABSENT && r->state != VGW__STATE_ASLEEP))
+			if (r == next || !r->waiting || r->is_claimed || r->again_ms == VGW__NEVER ||
+				!overlaps(p, r, next) ||
+				(r->state != VGW__STATE_ABSENT && r->state != VGW__STATE_ASLEEP))
 				continue;
-			if (urgency(p, r) > most && p->now_ms + vgw__eta_activation_ms(next, 95) > vgw__swap_due_ms(p, r))
+			if (urgency(p, r) > most &&
+				p->now_ms + vgw__eta_activation_ms(next, 95) > vgw__swap_due_ms(p, r))
 				next = NULL;
 		}
 		if (next)

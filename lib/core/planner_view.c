@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the planner tells about itself: estimates, the decision journal, views. Changes nothing but the journal. */
+/* What the planner tells about itself: estimates, the decision journal, views. Changes nothing but the
+ * journal. */
 #include "core/planner_internal.h"
 
 #include <string.h>
@@ -40,7 +41,8 @@ static int64_t ahead_ms(const struct vgw__planner *p, const struct vgw__replica 
 		if (other->is_claimed && (!r->is_claimed || other->claim_seq < r->claim_seq))
 			sum_ms += vgw__eta_activation_ms(other, percent);
 		else if (other->state == VGW__STATE_STARTING || other->state == VGW__STATE_WAKING)
-			sum_ms += remaining_ms(vgw__eta_activation_ms(other, percent), p->now_ms - other->since_ms);
+			sum_ms += remaining_ms(
+				vgw__eta_activation_ms(other, percent), p->now_ms - other->since_ms);
 		else if (other->state == VGW__STATE_LEAVING || other->state == VGW__STATE_DRAINING)
 			sum_ms += remaining_ms(vgw__eta_departure_ms(other, other->depth, percent),
 				p->now_ms - other->since_ms);
@@ -78,8 +80,8 @@ int64_t vgw__eta_ms(const struct vgw__planner *p, const struct vgw__replica *r, 
 
 /* --- journal --- */
 
-struct vgw__decision *vgw__journal_add(struct vgw__planner *p, enum vgw__decision_kind kind,
-	const struct vgw__replica *r, const char *why)
+struct vgw__decision *vgw__journal_add(
+	struct vgw__planner *p, enum vgw__decision_kind kind, const struct vgw__replica *r, const char *why)
 {
 	struct vgw__decision *decision = &p->journal[p->decisions % VGW__DECISIONS_KEPT];
 	struct vgw__action *action = vgw__planner_act(p, VGW__ACTION_DECISION, NULL);
@@ -97,8 +99,8 @@ struct vgw__decision *vgw__journal_add(struct vgw__planner *p, enum vgw__decisio
 	return decision;
 }
 
-void vgw__decision_choose(struct vgw__decision *decision, int32_t model, enum vgw__depth depth, const char *why,
-	double cost)
+void vgw__decision_choose(
+	struct vgw__decision *decision, int32_t model, enum vgw__depth depth, const char *why, double cost)
 {
 	struct vgw__decision_row *row;
 
@@ -133,7 +135,8 @@ const struct vgw__decision *vgw__planner_get_decision(const struct vgw__planner 
 
 /* --- views --- */
 
-void vgw__planner_view(const struct vgw__planner *p, int32_t model, int64_t now_ms, struct vgw__replica_view *view)
+void vgw__planner_view(
+	const struct vgw__planner *p, int32_t model, int64_t now_ms, struct vgw__replica_view *view)
 {
 	const struct vgw__replica *r = &p->replicas[model];
 
@@ -148,8 +151,8 @@ void vgw__planner_view(const struct vgw__planner *p, int32_t model, int64_t now_
 	view->in_flight = r->in_flight;
 	view->waiting = r->waiting;
 	view->is_pinned = r->is_pinned;
-	view->is_wanted = r->is_claimed || vgw__swap_is_wanted(r) || r->state == VGW__STATE_STARTING
-		|| r->state == VGW__STATE_WAKING;
+	view->is_wanted = r->is_claimed || vgw__swap_is_wanted(r) || r->state == VGW__STATE_STARTING ||
+			  r->state == VGW__STATE_WAKING;
 	view->failures = r->failures;
 	view->failure = r->failure;
 	view->ref = r->ref;
@@ -194,7 +197,8 @@ uint64_t vgw__planner_stale_count(const struct vgw__planner *p)
 	return p->stale;
 }
 
-void vgw__planner_explain(const struct vgw__planner *p, int32_t model, int64_t now_ms, struct vgw__decision *decision)
+void vgw__planner_explain(
+	const struct vgw__planner *p, int32_t model, int64_t now_ms, struct vgw__decision *decision)
 {
 	const struct vgw__replica *r = &p->replicas[model];
 	int64_t again_ms = VGW__NEVER;

@@ -160,8 +160,8 @@ void vgw__waiters_refuse(struct vgw__planner *p, int32_t model, int32_t waiter, 
 	}
 }
 
-int32_t vgw__waiters_refuse_all(struct vgw__planner *p, struct vgw__replica *r, enum vgw__reason reason,
-	int64_t before_ms)
+int32_t vgw__waiters_refuse_all(
+	struct vgw__planner *p, struct vgw__replica *r, enum vgw__reason reason, int64_t before_ms)
 {
 	int32_t count = 0;
 	int32_t waiter;

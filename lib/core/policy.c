@@ -35,16 +35,17 @@ static double price_of(const struct vgw__candidate *candidate, const struct vgw_
 }
 
 /* Idle past hold, or outweighed. */
-static int64_t lru_may_go_ms(const struct vgw__residency_config *config, const struct vgw__candidate *candidate,
-	const struct vgw__demand *demand)
+static int64_t lru_may_go_ms(const struct vgw__residency_config *config,
+	const struct vgw__candidate *candidate, const struct vgw__demand *demand)
 {
 	int64_t idle_ms = candidate->in_flight ? VGW__NEVER : candidate->last_used_ms + config->hold_ms;
 
 	return sooner(idle_ms, pressure_reaches_ms(demand, price_of(candidate, demand)));
 }
 
-/* The same, but holding on to an idle resident must promise something: it is held until `until_ms` only when at
- * least one arrival is expected by then. An agent that alternates between two models never waits for a hold. */
+/* The same, but holding on to an idle resident must promise something: it is held until `until_ms` only when
+ * at least one arrival is expected by then. An agent that alternates between two models never waits for a
+ * hold. */
 static int64_t worth_holding_ms(const struct vgw__candidate *candidate, int64_t until_ms, int64_t now_ms)
 {
 	if (until_ms > now_ms && candidate->rate * (double)(until_ms - now_ms) >= 1)
@@ -52,19 +53,20 @@ static int64_t worth_holding_ms(const struct vgw__candidate *candidate, int64_t 
 	return now_ms;
 }
 
-static int64_t oracle_may_go_ms(const struct vgw__residency_config *config, const struct vgw__candidate *candidate,
-	const struct vgw__demand *demand, int64_t now_ms)
+static int64_t oracle_may_go_ms(const struct vgw__residency_config *config,
+	const struct vgw__candidate *candidate, const struct vgw__demand *demand, int64_t now_ms)
 {
 	int64_t idle_ms = candidate->in_flight ? VGW__NEVER : now_ms;
 
-	/* hold_ms is the oracle's horizon: who is needed again so soon stays until the pressure is too high */
+	/* hold_ms is the oracle's horizon: who is needed again so soon stays until the pressure is too high
+	 */
 	if (candidate->next_use_ms - now_ms > config->hold_ms)
 		return idle_ms;
 	return pressure_reaches_ms(demand, price_of(candidate, demand));
 }
 
-int64_t vgw__policy_may_go_ms(const struct vgw__residency_config *config, const struct vgw__candidate *candidate,
-	const struct vgw__demand *demand, int64_t now_ms)
+int64_t vgw__policy_may_go_ms(const struct vgw__residency_config *config,
+	const struct vgw__candidate *candidate, const struct vgw__demand *demand, int64_t now_ms)
 {
 	int64_t stay_ms = candidate->ready_since_ms + config->min_resident_ms;
 	int64_t at_ms;
@@ -89,8 +91,8 @@ int64_t vgw__policy_may_go_ms(const struct vgw__residency_config *config, const 
 	return sooner(at_ms, demand->due_ms);
 }
 
-double vgw__policy_cost(const struct vgw__residency_config *config, const struct vgw__candidate *candidate,
-	int64_t now_ms)
+double vgw__policy_cost(
+	const struct vgw__residency_config *config, const struct vgw__candidate *candidate, int64_t now_ms)
 {
 	/* horizon: as long as the rates remember */
 	double expected = candidate->rate * (double)config->rate_half_life_ms;
@@ -98,7 +100,8 @@ double vgw__policy_cost(const struct vgw__residency_config *config, const struct
 	double idle_ms = (double)(now_ms - candidate->last_used_ms);
 
 	if (config->policy == VGW__POLICY_ORACLE)
-		return candidate->next_use_ms == VGW__NEVER ? -1e18 : -(double)(candidate->next_use_ms - now_ms);
+		return candidate->next_use_ms == VGW__NEVER ? -1e18
+							    : -(double)(candidate->next_use_ms - now_ms);
 	if (config->policy != VGW__POLICY_COST || candidate->rate <= 0)
 		return -idle_ms; /* no data: LRU; a known rate makes it worth more than nothing */
 	/* x / (1 + x) stands for 1 - e^-x: same ends, same order, no libm */

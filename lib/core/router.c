@@ -143,8 +143,8 @@ void vgw_router_set_default(vgw_router *router, void *target)
 
 void *vgw_router_find(const vgw_router *router, const char *name, size_t len)
 {
-	bool is_found;
-	size_t at = search(&router->names, name, len, &is_found);
+	bool is_found = false;
+	size_t at = len ? search(&router->names, name, len, &is_found) : 0;
 
 	if (is_found)
 		return router->names.items[at].target;

@@ -77,7 +77,7 @@ static bool run(struct vgw__simulated *out, const struct vgw__simulation *simula
 {
 	struct vgw__simulation own = *simulation;
 
-	*out = (struct vgw__simulated){ .served = 0 };
+	*out = (struct vgw__simulated){.served = 0};
 	own.config.policy = policy;
 	if (!vgw__simulate_planner(out, &own, waits))
 		return false;
@@ -87,7 +87,7 @@ static bool run(struct vgw__simulated *out, const struct vgw__simulation *simula
 
 static bool run_fifo(struct vgw__simulated *out, const struct vgw__simulation *simulation, int64_t *waits)
 {
-	*out = (struct vgw__simulated){ .served = 0 };
+	*out = (struct vgw__simulated){.served = 0};
 	if (!vgw__simulate_fifo(out, simulation, waits))
 		return false;
 	summarize(out, waits, simulation->arrival_count, simulation->config.max_wait_ms);
@@ -96,12 +96,13 @@ static bool run_fifo(struct vgw__simulated *out, const struct vgw__simulation *s
 
 static void keep_better(struct vgw__simulated *best, const struct vgw__simulated *other)
 {
-	if (other->wait_p95_ms < best->wait_p95_ms
-		|| (other->wait_p95_ms == best->wait_p95_ms && other->wait_mean_ms < best->wait_mean_ms))
+	if (other->wait_p95_ms < best->wait_p95_ms ||
+		(other->wait_p95_ms == best->wait_p95_ms && other->wait_mean_ms < best->wait_mean_ms))
 		*best = *other;
 }
 
-static bool run_clairvoyant(struct vgw__simulated *out, const struct vgw__simulation *simulation, int64_t *waits)
+static bool run_clairvoyant(
+	struct vgw__simulated *out, const struct vgw__simulation *simulation, int64_t *waits)
 {
 	struct vgw__simulation own = *simulation;
 	struct vgw__simulated other;
@@ -135,7 +136,8 @@ static bool is_valid(const struct vgw__simulation *simulation)
 	for (size_t i = 0; i < simulation->arrival_count; i++) {
 		const struct vgw__arrival *arrival = &simulation->arrivals[i];
 
-		if (arrival->model < 0 || arrival->model >= simulation->model_count || arrival->service_ms < 0)
+		if (arrival->model < 0 || arrival->model >= simulation->model_count ||
+			arrival->service_ms < 0)
 			return false;
 		if (arrival->at_ms < (i ? arrival[-1].at_ms : 0))
 			return false;
@@ -150,10 +152,11 @@ vgw_status vgw__simulate(struct vgw__simulated *out, const struct vgw__simulatio
 	int64_t *waits;
 	bool is_done;
 
-	*out = (struct vgw__simulated){ .served = 0 };
+	*out = (struct vgw__simulated){.served = 0};
 	if (!is_valid(&own))
 		return vgw_error_set(err, VGW_INVALID, 0,
-			"the trace: each arrival needs a known model, a service time, and an at_ms not before the last one");
+			"the trace: each arrival needs a known model, a service time, and an at_ms not "
+			"before the last one");
 	if (own.config.max_wait_ms <= 0)
 		own.config.max_wait_ms = 1200000;
 	waits = vgw__calloc(own.arrival_count + 1, sizeof(*waits));

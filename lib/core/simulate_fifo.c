@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* First come, first swapped: what a mutex around the swap does. Requests are taken strictly in order; one whose
- * model is not in memory holds the lock while the least recently used others finish, stop, and it starts; everybody
- * behind it waits, also for models that are in memory. */
+/* First come, first swapped: what a mutex around the swap does. Requests are taken strictly in order; one
+ * whose model is not in memory holds the lock while the least recently used others finish, stop, and it
+ * starts; everybody behind it waits, also for models that are in memory. */
 #include "core/simulate_internal.h"
 
 #include "util/alloc.h"
@@ -42,8 +42,8 @@ static int32_t least_recently_used(const struct vgw__simulation *s, const struct
 	int32_t oldest = VGW__NOBODY;
 
 	for (int32_t m = 0; m < s->model_count; m++) {
-		if (engines[m].is_resident && (oldest == VGW__NOBODY
-			|| engines[m].last_used_ms < engines[oldest].last_used_ms))
+		if (engines[m].is_resident &&
+			(oldest == VGW__NOBODY || engines[m].last_used_ms < engines[oldest].last_used_ms))
 			oldest = m;
 	}
 	return oldest;

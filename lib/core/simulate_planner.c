@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The planner in virtual time: one heap of things to come (releases, answers), the arrivals in order, its timer. */
+/* The planner in virtual time: one heap of things to come (releases, answers), the arrivals in order, its
+ * timer. */
 #include "core/simulate_internal.h"
 
 #include "util/alloc.h"
@@ -37,7 +38,7 @@ struct run {
 	struct engine *engines;
 	struct coming *heap;
 	size_t heap_count;
-	size_t *arrival_of;   /* per waiter */
+	size_t *arrival_of; /* per waiter */
 	int32_t *free_waiters;
 	int32_t free_count;
 	int64_t *waits;
@@ -86,10 +87,14 @@ static struct coming pop(struct run *run)
 
 /* --- what the planner says --- */
 
-static void answer_later(struct run *run, const struct vgw__action *action, enum vgw__event_kind event, int64_t ms)
+static void answer_later(
+	struct run *run, const struct vgw__action *action, enum vgw__event_kind event, int64_t ms)
 {
-	push(run, (struct coming){ .at_ms = run->now_ms + ms, .kind = COMING_ANSWER, .event = event,
-		.model = action->model, .ticket = action->ticket });
+	push(run, (struct coming){.at_ms = run->now_ms + ms,
+			  .kind = COMING_ANSWER,
+			  .event = event,
+			  .model = action->model,
+			  .ticket = action->ticket});
 }
 
 static void lease(struct run *run, int32_t model, size_t arrival)
@@ -99,16 +104,17 @@ static void lease(struct run *run, int32_t model, size_t arrival)
 	run->waits[arrival] = run->now_ms - run->s->arrivals[arrival].at_ms;
 	engine->in_flight++;
 	engine->last_used_ms = run->now_ms;
-	push(run, (struct coming){ .at_ms = run->now_ms + run->s->arrivals[arrival].service_ms,
-		.kind = COMING_RELEASE, .model = model });
+	push(run, (struct coming){.at_ms = run->now_ms + run->s->arrivals[arrival].service_ms,
+			  .kind = COMING_RELEASE,
+			  .model = model});
 }
 
 static void note_transition(struct run *run, const struct vgw__action *action)
 {
 	struct engine *engine = &run->engines[action->model];
 	const struct vgw__model_config *model = &run->s->models[action->model];
-	bool is_gone = action->to == VGW__STATE_ABSENT || action->to == VGW__STATE_ASLEEP
-		|| action->to == VGW__STATE_BACKOFF;
+	bool is_gone = action->to == VGW__STATE_ABSENT || action->to == VGW__STATE_ASLEEP ||
+		       action->to == VGW__STATE_BACKOFF;
 
 	if (action->to == VGW__STATE_STARTING || action->to == VGW__STATE_WAKING)
 		engine->awake_since_ms = run->now_ms;
@@ -123,18 +129,20 @@ static void note_transition(struct run *run, const struct vgw__action *action)
 
 static void perform(struct run *run, const struct vgw__action *action)
 {
-	const struct vgw__engine_times *times = action->model == VGW__NOBODY ? NULL : &run->s->times[action->model];
+	const struct vgw__engine_times *times =
+		action->model == VGW__NOBODY ? NULL : &run->s->times[action->model];
 	struct engine *engine = action->model == VGW__NOBODY ? NULL : &run->engines[action->model];
 
 	switch (action->kind) {
 	case VGW__ACTION_ACTIVATE:
 		run->out->cold_starts += !action->is_wake;
 		run->out->wakes += action->is_wake;
-		answer_later(run, action, VGW__EVENT_ACTIVATED, action->is_wake ? times->wake_ms : times->start_ms);
+		answer_later(run, action, VGW__EVENT_ACTIVATED,
+			action->is_wake ? times->wake_ms : times->start_ms);
 		break;
 	case VGW__ACTION_DEACTIVATE:
-		answer_later(run, action, VGW__EVENT_DEACTIVATED, action->depth == VGW__DEPTH_SLEEP ? times->sleep_ms
-			: times->stop_ms);
+		answer_later(run, action, VGW__EVENT_DEACTIVATED,
+			action->depth == VGW__DEPTH_SLEEP ? times->sleep_ms : times->stop_ms);
 		break;
 	case VGW__ACTION_WAIT_SETTLE:
 		answer_later(run, action, VGW__EVENT_SETTLED, 0);
@@ -175,11 +183,12 @@ static void perform(struct run *run, const struct vgw__action *action)
 
 static int64_t next_use_ms(const struct run *run, struct engine *engine, int32_t model)
 {
-	while (engine->next_arrival < run->s->arrival_count
-		&& (run->s->arrivals[engine->next_arrival].model != model
-		|| run->s->arrivals[engine->next_arrival].at_ms <= run->now_ms))
+	while (engine->next_arrival < run->s->arrival_count &&
+		(run->s->arrivals[engine->next_arrival].model != model ||
+			run->s->arrivals[engine->next_arrival].at_ms <= run->now_ms))
 		engine->next_arrival++;
-	return engine->next_arrival < run->s->arrival_count ? run->s->arrivals[engine->next_arrival].at_ms : VGW__NEVER;
+	return engine->next_arrival < run->s->arrival_count ? run->s->arrivals[engine->next_arrival].at_ms
+							    : VGW__NEVER;
 }
 
 static void step(struct run *run, const struct vgw__event *event)
@@ -193,7 +202,7 @@ static void step(struct run *run, const struct vgw__event *event)
 
 		if (!engine->is_gate_open)
 			continue;
-		usage = (struct vgw__usage){ engine->last_used_ms, engine->in_flight, engine->arrivals, 0 };
+		usage = (struct vgw__usage){engine->last_used_ms, engine->in_flight, engine->arrivals, 0};
 		if (run->s->config.policy == VGW__POLICY_ORACLE)
 			usage.next_use_ms = next_use_ms(run, engine, m);
 		vgw__planner_observe(run->planner, m, &usage);
@@ -229,7 +238,7 @@ static void arrive(struct run *run, size_t index)
 static void happen(struct run *run, const struct coming *coming)
 {
 	struct engine *engine = &run->engines[coming->model];
-	struct vgw__event event = { .kind = coming->event, .model = coming->model, .ticket = coming->ticket };
+	struct vgw__event event = {.kind = coming->event, .model = coming->model, .ticket = coming->ticket};
 
 	if (coming->kind == COMING_RELEASE) {
 		engine->in_flight--;
@@ -246,7 +255,7 @@ static void happen(struct run *run, const struct coming *coming)
 
 static void play(struct run *run)
 {
-	static const struct vgw__event timer = { .kind = VGW__EVENT_TIMER };
+	static const struct vgw__event timer = {.kind = VGW__EVENT_TIMER};
 	size_t next = 0;
 	size_t open = 0;
 	int64_t arrival_ms;
@@ -279,8 +288,8 @@ static void play(struct run *run)
 static bool begin(struct run *run)
 {
 	const struct vgw__simulation *s = run->s;
-	struct vgw__planner_limits limits = { s->model_count, s->device_count, (int32_t)s->arrival_count + 1 };
-	struct vgw__event add = { .kind = VGW__EVENT_MODEL_ADDED };
+	struct vgw__planner_limits limits = {s->model_count, s->device_count, (int32_t)s->arrival_count + 1};
+	struct vgw__event add = {.kind = VGW__EVENT_MODEL_ADDED};
 	struct vgw__model_config model;
 
 	run->planner = vgw__planner_new(&limits, s->devices, &s->config);
@@ -295,7 +304,8 @@ static bool begin(struct run *run)
 		run->free_waiters[run->free_count++] = w - 1;
 	for (int32_t m = 0; m < s->model_count; m++) {
 		model = s->models[m];
-		model.drain_timeout_ms = VGW__NEVER / 4; /* nothing is cut in a simulation: service times are given */
+		model.drain_timeout_ms =
+			VGW__NEVER / 4; /* nothing is cut in a simulation: service times are given */
 		run->engines[m].awake_since_ms = VGW__NEVER;
 		add.model = m;
 		add.config = &model;
@@ -304,11 +314,12 @@ static bool begin(struct run *run)
 	return true;
 }
 
-bool vgw__simulate_planner(struct vgw__simulated *out, const struct vgw__simulation *simulation, int64_t *waits)
+bool vgw__simulate_planner(
+	struct vgw__simulated *out, const struct vgw__simulation *simulation, int64_t *waits)
 {
-	struct run run = { .s = simulation, .out = out, .waits = waits };
+	struct run run = {.s = simulation, .out = out, .waits = waits};
 	bool is_ready = begin(&run);
-	struct vgw__action gone = { .kind = VGW__ACTION_TRANSITION, .to = VGW__STATE_ABSENT };
+	struct vgw__action gone = {.kind = VGW__ACTION_TRANSITION, .to = VGW__STATE_ABSENT};
 
 	if (is_ready) {
 		play(&run);

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define NAME_OF(table, index) \
+#define NAME_OF(table, index)                                                                                \
 	((size_t)(index) < sizeof(table) / sizeof((table)[0]) ? (table)[(size_t)(index)] : "?")
 
 const char *vgw__state_name(enum vgw__state state)
@@ -81,7 +81,8 @@ vgw_fault vgw__reason_fault(enum vgw__reason reason)
 #undef XX
 	};
 
-	return (size_t)reason < sizeof(faults) / sizeof(faults[0]) ? faults[(size_t)reason] : VGW_FAULT_INTERNAL_ERROR;
+	return (size_t)reason < sizeof(faults) / sizeof(faults[0]) ? faults[(size_t)reason]
+								   : VGW_FAULT_INTERNAL_ERROR;
 }
 
 const char *vgw__decision_name(enum vgw__decision_kind kind)

@@ -13,8 +13,8 @@ struct vgw__times {
 	int32_t ring[VGW__TIMES_KEPT];   /* in order of arrival */
 	int32_t sorted[VGW__TIMES_KEPT]; /* the same, ascending */
 	uint32_t kept;
-	uint32_t next;                   /* place in ring that is overwritten next */
-	uint64_t count;                  /* ever seen */
+	uint32_t next;  /* place in ring that is overwritten next */
+	uint64_t count; /* ever seen */
 };
 
 void vgw__times_add(struct vgw__times *times, int64_t duration_ms);
@@ -30,7 +30,8 @@ struct vgw__rate {
 };
 
 void vgw__rate_add(struct vgw__rate *rate, int64_t now_ms, double events, int64_t half_life_ms);
-double vgw__rate_get(const struct vgw__rate *rate, int64_t now_ms, int64_t half_life_ms); /* per ms; 0: no data */
+double vgw__rate_get(
+	const struct vgw__rate *rate, int64_t now_ms, int64_t half_life_ms); /* per ms; 0: no data */
 /* 2^-(age/half_life), good to 0.3 % */
 double vgw__decay(int64_t age_ms, int64_t half_life_ms);
 

@@ -60,7 +60,8 @@ static bool is_same(const struct vgw__keys *keys, const struct vgw__key *key, ui
 }
 
 /* The slot of a key: where it is, or where it would go. */
-static struct vgw__key *find_slot(const struct vgw__keys *keys, uint32_t hash, const char *text, size_t text_len)
+static struct vgw__key *find_slot(
+	const struct vgw__keys *keys, uint32_t hash, const char *text, size_t text_len)
 {
 	size_t slot = hash & (TABLE_SLOTS - 1);
 
@@ -85,8 +86,8 @@ static bool make_table(struct vgw__keys *keys)
 	return true;
 }
 
-enum vgw__keys_result vgw__keys_add(struct vgw__keys *keys, size_t start, size_t len, bool escaped, const char *text,
-	size_t text_len)
+enum vgw__keys_result vgw__keys_add(
+	struct vgw__keys *keys, size_t start, size_t len, bool escaped, const char *text, size_t text_len)
 {
 	uint32_t hash = hash_text(text, text_len);
 	struct vgw__key *slot;

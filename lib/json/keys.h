@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which keys of one object have been seen. A short list on the stack for bodies as they are, a table on the heap
- * for odd ones, and an end for hostile ones: VGW__KEYS_MAX keys of at most VGW__KEY_MAX_BYTES each bound the work
- * even when somebody makes all hashes collide, so the hash needs no secret. */
+/* Which keys of one object have been seen. A short list on the stack for bodies as they are, a table on the
+ * heap for odd ones, and an end for hostile ones: VGW__KEYS_MAX keys of at most VGW__KEY_MAX_BYTES each bound
+ * the work even when somebody makes all hashes collide, so the hash needs no secret. */
 #ifndef VGW_JSON_KEYS_H
 #define VGW_JSON_KEYS_H
 
@@ -34,7 +34,7 @@ void vgw__keys_init(struct vgw__keys *keys, const char *data);
 void vgw__keys_fini(struct vgw__keys *keys);
 
 /* `text` is what the key at data + start stands for: the same bytes, or the unescaped ones. */
-enum vgw__keys_result vgw__keys_add(struct vgw__keys *keys, size_t start, size_t len, bool escaped, const char *text,
-	size_t text_len);
+enum vgw__keys_result vgw__keys_add(
+	struct vgw__keys *keys, size_t start, size_t len, bool escaped, const char *text, size_t text_len);
 
 #endif

@@ -138,7 +138,8 @@ bool vgw__lex_string(struct vgw__lex *lex)
 		if (*p == '\\') {
 			len = escape_length(p, end);
 			if (!len)
-				return vgw__lex_fail(lex, VGW_FAULT_INVALID_JSON, p, "bad escape in a string");
+				return vgw__lex_fail(
+					lex, VGW_FAULT_INVALID_JSON, p, "bad escape in a string");
 			lex->escaped = true;
 			p += len;
 			continue;
@@ -189,8 +190,8 @@ static size_t encode_utf8(unsigned code, char out[4])
 	return 4;
 }
 
-/* Decode the escape at p, one that escape_length() accepted, into a character; how many bytes it took, 0 for half
- * a surrogate pair. */
+/* Decode the escape at p, one that escape_length() accepted, into a character; how many bytes it took, 0 for
+ * half a surrogate pair. */
 static size_t decode_escape(const char *p, const char *end, unsigned *code)
 {
 	static const char letters[] = "bfnrt";
@@ -366,7 +367,8 @@ static bool go_on(struct vgw__lex *lex, uint32_t base, bool fresh)
 		}
 		if (!fresh) {
 			if (lex->at == lex->end || *lex->at != ',')
-				return vgw__lex_unexpected(lex, is_object ? "expected ',' or '}'" : "expected ',' or ']'");
+				return vgw__lex_unexpected(
+					lex, is_object ? "expected ',' or '}'" : "expected ',' or ']'");
 			lex->at++;
 			vgw__lex_space(lex);
 		}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The words of JSON: strings, numbers, literals, and whole values passed over without building anything.
- * Strict: RFC 8259 syntax and well-formed UTF-8. No recursion: the brackets that are open are bits of one word. */
+ * Strict: RFC 8259 syntax and well-formed UTF-8. No recursion: the brackets that are open are bits of one
+ * word. */
 #ifndef VGW_JSON_LEX_H
 #define VGW_JSON_LEX_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The top level of a body, one member after the other. Policy is decided on what this scan sees and the engine
- * runs what it sees itself, so whatever two readers could take in two ways is refused here. */
+/* The top level of a body, one member after the other. Policy is decided on what this scan sees and the
+ * engine runs what it sees itself, so whatever two readers could take in two ways is refused here. */
 #include "json/scan.h"
 
 #include "json/keys.h"
@@ -29,8 +29,8 @@ static bool is_name(const struct vgw__json_name *name, const char *text, size_t 
 
 static struct vgw__json_span *find_body_key(struct vgw__scan *scan, const char *text, size_t len)
 {
-#define XX(name, key)                                                                   \
-	if (len == sizeof(key) - 1 && memcmp(text, key, sizeof(key) - 1) == 0)          \
+#define XX(name, key)                                                                                        \
+	if (len == sizeof(key) - 1 && memcmp(text, key, sizeof(key) - 1) == 0)                               \
 		return &scan->body[VGW__BODY_##name];
 	VGW__BODY_KEYS(XX) /* constant lengths: each row is a compare or two of registers */
 #undef XX
@@ -95,7 +95,8 @@ static bool read_member(struct vgw__scan *scan, struct vgw__lex *lex, struct vgw
 		return vgw__lex_fail(lex, VGW_FAULT_JSON_TOO_COMPLEX, key, "key too long");
 	if (lex->escaped) {
 		if (vgw__lex_unescape(text, len, plain, sizeof(plain), &text_len) != VGW__UNESCAPE_OK)
-			return vgw__lex_fail(lex, VGW_FAULT_INVALID_JSON, key, "half a surrogate pair in a key");
+			return vgw__lex_fail(
+				lex, VGW_FAULT_INVALID_JSON, key, "half a surrogate pair in a key");
 		text = plain;
 	}
 	span = find_body_key(scan, text, text_len);
@@ -168,7 +169,8 @@ vgw_status vgw__scan_body(struct vgw__scan *scan, const void *data, size_t len,
 	if (!data)
 		data = ""; /* an empty body may have no address */
 	if (len > UINT32_MAX)
-		return vgw_error_set_fault(err, VGW_INVALID, VGW_FAULT_REQUEST_TOO_LARGE, "the body is over 4 GiB");
+		return vgw_error_set_fault(
+			err, VGW_INVALID, VGW_FAULT_REQUEST_TOO_LARGE, "the body is over 4 GiB");
 	*scan = (struct vgw__scan){
 		.data = data,
 		.len = len,
@@ -182,8 +184,9 @@ vgw_status vgw__scan_body(struct vgw__scan *scan, const void *data, size_t len,
 		.begin = data,
 		.at = data,
 		.end = (const unsigned char *)data + len,
-		.max_depth = options->max_depth && options->max_depth < VGW__JSON_MAX_DEPTH ? options->max_depth :
-			VGW__JSON_MAX_DEPTH,
+		.max_depth = options->max_depth && options->max_depth < VGW__JSON_MAX_DEPTH
+			? options->max_depth
+			: VGW__JSON_MAX_DEPTH,
 		.values_left = options->max_values ? options->max_values : DEFAULT_MAX_VALUES,
 	};
 	vgw__keys_init(&seen, data);
@@ -192,8 +195,9 @@ vgw_status vgw__scan_body(struct vgw__scan *scan, const void *data, size_t len,
 	if (is_read)
 		return VGW_OK;
 	scan->fault_at = (uint32_t)lex.fault_at;
-	return vgw_error_set_fault(err, lex.fault == VGW_FAULT_OUT_OF_MEMORY ? VGW_NOMEM : VGW_INVALID, lex.fault,
-		"%s: %s at byte %zu", vgw_fault_get_info(lex.fault)->text, lex.reason, lex.fault_at);
+	return vgw_error_set_fault(err, lex.fault == VGW_FAULT_OUT_OF_MEMORY ? VGW_NOMEM : VGW_INVALID,
+		lex.fault, "%s: %s at byte %zu", vgw_fault_get_info(lex.fault)->text, lex.reason,
+		lex.fault_at);
 }
 
 /* --- what a member says --- */
@@ -223,7 +227,8 @@ static bool has_control_character(const char *text, size_t len)
 
 static vgw_status refuse_name(enum vgw__body_key key, const char *why, vgw_error *err)
 {
-	return vgw_error_set_fault(err, VGW_INVALID, VGW_FAULT_INVALID_MODEL, "\"%s\" must %s", body_names[key].text, why);
+	return vgw_error_set_fault(
+		err, VGW_INVALID, VGW_FAULT_INVALID_MODEL, "\"%s\" must %s", body_names[key].text, why);
 }
 
 vgw_status vgw__scan_get_name(const struct vgw__scan *scan, enum vgw__body_key key,
@@ -238,8 +243,8 @@ vgw_status vgw__scan_get_name(const struct vgw__scan *scan, enum vgw__body_key k
 			"the body names no model: add \"%s\"", body_names[key].text);
 	if (span->kind != VGW__JSON_STRING)
 		return refuse_name(key, "be a string", err);
-	switch (vgw__lex_unescape(scan->data + span->start + 1, span->end - span->start - 2u, out, VGW__NAME_MAX_BYTES,
-		len)) {
+	switch (vgw__lex_unescape(
+		scan->data + span->start + 1, span->end - span->start - 2u, out, VGW__NAME_MAX_BYTES, len)) {
 	case VGW__UNESCAPE_OK:
 		break;
 	case VGW__UNESCAPE_TOO_LONG:
@@ -274,8 +279,8 @@ vgw_status vgw__scan_get_stream(const struct vgw__scan *scan, bool *out, vgw_err
 		return VGW_OK;
 	default:
 		*out = false;
-		return vgw_error_set_fault(err, VGW_INVALID, VGW_FAULT_INVALID_STREAM,
-			"\"stream\" must be true, false or null");
+		return vgw_error_set_fault(
+			err, VGW_INVALID, VGW_FAULT_INVALID_STREAM, "\"stream\" must be true, false or null");
 	}
 }
 

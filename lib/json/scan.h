@@ -5,10 +5,11 @@
  *    ^key_start   ^end
  *             ^start
  *
- * The whole body is checked: RFC 8259 syntax, well-formed UTF-8, no byte order mark, depth, number of values, no
- * second key of a name at the top level however the two are written, nothing behind the object. What is inside a
- * value passes as it is: duplicate nested keys, numbers of any size, "\u0000" and halves of surrogate pairs are
- * the engine's matter. Nothing is built and nothing is kept but offsets, so the body must outlive the scan. */
+ * The whole body is checked: RFC 8259 syntax, well-formed UTF-8, no byte order mark, depth, number of values,
+ * no second key of a name at the top level however the two are written, nothing behind the object. What is
+ * inside a value passes as it is: duplicate nested keys, numbers of any size, "\u0000" and halves of
+ * surrogate pairs are the engine's matter. Nothing is built and nothing is kept but offsets, so the body must
+ * outlive the scan. */
 #ifndef VGW_JSON_SCAN_H
 #define VGW_JSON_SCAN_H
 
@@ -50,7 +51,8 @@ _Static_assert(VGW__BODY_KEY_COUNT <= 32, "each key is tried against this list: 
 
 #define VGW__NAME_MAX_BYTES 512u /* the longest name of a model */
 
-/* Where one member of the object is, in offsets from the start of the body. All 0 (ABSENT): it is not there. */
+/* Where one member of the object is, in offsets from the start of the body. All 0 (ABSENT):
+ * not there. */
 struct vgw__json_span {
 	uint32_t key_start; /* the opening quote of the key */
 	uint32_t start;     /* the first byte of the value, */
@@ -69,7 +71,7 @@ struct vgw__scan_options {
 	uint32_t max_depth;  /* 0 or more than 64: 64. The object itself is 1 */
 	uint32_t max_values; /* 0: 1,000,000 */
 	uint32_t extra_count;
-	const struct vgw__json_name *extra_names; /* borrowed: further keys to look for, any of the list above too */
+	const struct vgw__json_name *extra_names; /* borrowed: further keys, any of the list above too */
 	struct vgw__json_span *extra;             /* borrowed: `extra_count` of them, filled by the scan */
 };
 
@@ -93,12 +95,13 @@ const char *vgw__body_key_text(enum vgw__body_key key);
 VGW_CHECKED vgw_status vgw__scan_body(struct vgw__scan *scan, const void *data, size_t len,
 	const struct vgw__scan_options *options, vgw_error *err);
 
-/* The member of that name, perhaps an absent one; NULL: neither in the list nor among the extra names, so the scan
- * did not look for it. */
+/* The member of that name, perhaps an absent one; NULL: neither in the list nor among the extra names, so the
+ * scan did not look for it. */
 const struct vgw__json_span *vgw__scan_find(const struct vgw__scan *scan, const char *name, size_t len);
 
-/* The text of a model's name, terminated. Errors: INVALID with the fault MISSING_MODEL if the key is absent, else
- * INVALID_MODEL: not a string, empty, over VGW__NAME_MAX_BYTES, with a control character or half a surrogate pair. */
+/* The text of a model's name, terminated. Errors: INVALID with the fault MISSING_MODEL if the key is absent,
+ * else INVALID_MODEL: not a string, empty, over VGW__NAME_MAX_BYTES, with a control character or half a
+ * surrogate pair. */
 VGW_CHECKED vgw_status vgw__scan_get_name(const struct vgw__scan *scan, enum vgw__body_key key,
 	char out[VGW__NAME_MAX_BYTES + 1], size_t *len, vgw_error *err);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Edits are collected as ranges of the client's body with offsets into the scratch buffer (which moves while it
- * grows) and only made into pointers at the end. */
+/* Edits are collected as ranges of the client's body with offsets into the scratch buffer (which moves while
+ * it grows) and only made into pointers at the end. */
 #include "json/splice.h"
 
 #include <string.h>
@@ -21,8 +21,8 @@ static vgw_status no_scratch(vgw_error *err)
 	return vgw_error_set_fault(err, VGW_NOMEM, VGW_FAULT_OUT_OF_MEMORY, "no memory to rewrite the body");
 }
 
-static vgw_status find_member(const struct vgw__splice *splice, const char *name, const struct vgw__json_span **out,
-	vgw_error *err)
+static vgw_status find_member(
+	const struct vgw__splice *splice, const char *name, const struct vgw__json_span **out, vgw_error *err)
 {
 	*out = vgw__scan_find(splice->scan, name, strlen(name));
 	if (*out)
@@ -42,12 +42,12 @@ static vgw_status check_room(const struct vgw__splice *splice, vgw_error *err)
 {
 	if (splice->edit_count + splice->added_count < VGW__SPLICE_MAX_EDITS)
 		return VGW_OK;
-	return vgw_error_set(err, VGW_INVALID, 0, "over %u edits of one body: shorten the lists of keys to add and cut",
-		VGW__SPLICE_MAX_EDITS);
+	return vgw_error_set(err, VGW_INVALID, 0,
+		"over %u edits of one body: shorten the lists of keys to add and cut", VGW__SPLICE_MAX_EDITS);
 }
 
-/* One more edit of the bytes [start, end) of an existing member; its text is what the scratch buffer got since
- * `text_at`. */
+/* One more edit of the bytes [start, end) of an existing member; its text is what the scratch buffer got
+ * since `text_at`. */
 static vgw_status add_edit(struct vgw__splice *splice, const struct vgw__json_span *member,
 	const struct vgw__splice_edit *edit, vgw_error *err)
 {
@@ -57,7 +57,8 @@ static vgw_status add_edit(struct vgw__splice *splice, const struct vgw__json_sp
 		return status;
 	for (size_t i = 0; i < splice->edit_count; i++)
 		if (splice->edits[i].key_start == member->key_start)
-			return vgw_error_set(err, VGW_INVALID, 0, "two edits of the member at byte %u of one body",
+			return vgw_error_set(err, VGW_INVALID, 0,
+				"two edits of the member at byte %u of one body",
 				(unsigned)member->key_start);
 	splice->edits[splice->edit_count] = *edit;
 	splice->edits[splice->edit_count].key_start = member->key_start;
@@ -77,9 +78,8 @@ static vgw_status note_added(struct vgw__splice *splice, const char *name, size_
 	if (!vgw__buf_append(splice->scratch, ",", 1)) /* the last one goes without, if nothing follows */
 		return no_scratch(err);
 	splice->added[splice->added_count] = (struct vgw__json_name){ name, strlen(name) };
-	splice->added_text[splice->added_count] = (struct vgw__splice_edit){
-		.text_at = text_at, .text_len = splice->scratch->len - text_at
-	};
+	splice->added_text[splice->added_count] =
+		(struct vgw__splice_edit){ .text_at = text_at, .text_len = splice->scratch->len - text_at };
 	splice->added_count++;
 	return VGW_OK;
 }
@@ -109,8 +109,8 @@ static bool append_string(struct vgw__buf *out, const char *text, size_t len)
 }
 
 /* Begin a member to be set: the bytes to replace, and for a new one `"name":`. */
-static vgw_status begin_set(struct vgw__splice *splice, const char *name, const struct vgw__json_span **member,
-	struct vgw__splice_edit *edit, vgw_error *err)
+static vgw_status begin_set(struct vgw__splice *splice, const char *name,
+	const struct vgw__json_span **member, struct vgw__splice_edit *edit, vgw_error *err)
 {
 	vgw_status status = find_member(splice, name, member, err);
 
@@ -119,8 +119,9 @@ static vgw_status begin_set(struct vgw__splice *splice, const char *name, const 
 	*edit = (struct vgw__splice_edit){
 		.start = (*member)->start, .end = (*member)->end, .text_at = splice->scratch->len
 	};
-	if ((*member)->kind == VGW__JSON_ABSENT && (!append_string(splice->scratch, name, strlen(name)) ||
-		!vgw__buf_append(splice->scratch, ":", 1)))
+	if ((*member)->kind == VGW__JSON_ABSENT &&
+		(!append_string(splice->scratch, name, strlen(name)) ||
+			!vgw__buf_append(splice->scratch, ":", 1)))
 		return no_scratch(err);
 	return VGW_OK;
 }
@@ -133,8 +134,8 @@ static vgw_status end_set(struct vgw__splice *splice, const char *name, const st
 	return add_edit(splice, member, edit, err);
 }
 
-vgw_status vgw__splice_set(struct vgw__splice *splice, const char *name, const char *json, size_t json_len,
-	vgw_error *err)
+vgw_status vgw__splice_set(
+	struct vgw__splice *splice, const char *name, const char *json, size_t json_len, vgw_error *err)
 {
 	const struct vgw__json_span *member;
 	struct vgw__splice_edit edit;
@@ -147,8 +148,8 @@ vgw_status vgw__splice_set(struct vgw__splice *splice, const char *name, const c
 	return end_set(splice, name, member, &edit, err);
 }
 
-vgw_status vgw__splice_set_string(struct vgw__splice *splice, const char *name, const char *text, size_t len,
-	vgw_error *err)
+vgw_status vgw__splice_set_string(
+	struct vgw__splice *splice, const char *name, const char *text, size_t len, vgw_error *err)
 {
 	const struct vgw__json_span *member;
 	struct vgw__splice_edit edit;
@@ -161,8 +162,8 @@ vgw_status vgw__splice_set_string(struct vgw__splice *splice, const char *name, 
 	return end_set(splice, name, member, &edit, err);
 }
 
-vgw_status vgw__splice_add_default(struct vgw__splice *splice, const char *name, const char *member,
-	size_t member_len, vgw_error *err)
+vgw_status vgw__splice_add_default(
+	struct vgw__splice *splice, const char *name, const char *member, size_t member_len, vgw_error *err)
 {
 	const struct vgw__json_span *present;
 	size_t text_at = splice->scratch->len;
@@ -186,9 +187,10 @@ vgw_status vgw__splice_remove(struct vgw__splice *splice, const char *name, vgw_
 	for (size_t i = 0; i < splice->edit_count; i++)
 		if (splice->edits[i].is_removal && splice->edits[i].key_start == member->key_start)
 			return VGW_OK;
-	edit = (struct vgw__splice_edit){
-		.start = member->key_start, .end = member->end, .is_removal = true, .text_at = splice->scratch->len
-	};
+	edit = (struct vgw__splice_edit){ .start = member->key_start,
+		.end = member->end,
+		.is_removal = true,
+		.text_at = splice->scratch->len };
 	return add_edit(splice, member, &edit, err);
 }
 
@@ -242,12 +244,14 @@ vgw_status vgw__splice_include_usage(struct vgw__splice *splice, bool *was_wante
 
 static uint32_t skip_space(const struct vgw__scan *scan, uint32_t at)
 {
-	while (scan->data[at] == ' ' || scan->data[at] == '\t' || scan->data[at] == '\n' || scan->data[at] == '\r')
+	while (scan->data[at] == ' ' || scan->data[at] == '\t' || scan->data[at] == '\n' ||
+		scan->data[at] == '\r')
 		at++;
 	return at;
 }
 
-/* Offset of the comma in front of a member that is not the first: between the two there is only whitespace. */
+/* Offset of the comma in front of a member that is not the first: between the two there is only whitespace.
+ * */
 static uint32_t comma_before(const struct vgw__scan *scan, uint32_t at)
 {
 	do
@@ -268,8 +272,8 @@ static void sort_edits(struct vgw__splice_edit *edits, size_t count)
 	}
 }
 
-/* Give each removal its comma: the one behind, with the whitespace up to the next key; or, where the last member
- * goes, the one in front of the members that go together with it. Returns how many members go. */
+/* Give each removal its comma: the one behind, with the whitespace up to the next key; or, where the last
+ * member goes, the one in front of the members that go together with it. Returns how many members go. */
 static uint32_t take_commas(const struct vgw__scan *scan, struct vgw__splice_edit *edits, size_t count)
 {
 	uint32_t removed = 0;
@@ -306,7 +310,8 @@ vgw_status vgw__splice_finish(const struct vgw__splice *splice,
 	struct vgw__segment segments[VGW__SPLICE_MAX_SEGMENTS], size_t *count, vgw_error *err)
 {
 	const struct vgw__scan *scan = splice->scan;
-	const char *scratch = splice->scratch->data;
+	const char *scratch =
+		splice->scratch->data ? splice->scratch->data : ""; /* only cuts: it stayed empty */
 	struct vgw__splice_edit edits[VGW__SPLICE_MAX_EDITS];
 	bool has_rest;
 	size_t at;
@@ -320,7 +325,8 @@ vgw_status vgw__splice_finish(const struct vgw__splice *splice,
 		bool is_followed = has_rest || i + 1 < splice->added_count;
 		const struct vgw__splice_edit *text = &splice->added_text[i];
 
-		emit(segments, count, scratch + text->text_at, is_followed ? text->text_len : text->text_len - 1);
+		emit(segments, count, scratch + text->text_at,
+			is_followed ? text->text_len : text->text_len - 1);
 	}
 	at = scan->open;
 	for (size_t i = 0; i < splice->edit_count; i++) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lines of an event stream, as the HTML standard has them: LF, CR or CR LF ends a line, a blank line ends an
- * event, one space behind the colon is no part of the value, several data lines are one text.
+/* The lines of an event stream, as the HTML standard has them: LF, CR or CR LF ends a line, a blank line ends
+ * an event, one space behind the colon is no part of the value, several data lines are one text.
  *
- * Two ways through, with the same result. An event that arrives whole, as nearly all do, with one data line and no
- * `"usage": {` in it, is passed over sixteen bytes at a time. All others go byte by byte through the line machine:
+ * Two ways through, with the same result. An event that arrives whole, as nearly all do, with one data line
+ * and no `"usage": {` in it, is passed over sixteen bytes at a time. All others go byte by byte through the
+ * line machine:
  *
  *   NAME --"data:"--> SPACE --> VALUE ----> line end --> NAME
  *     `---anything else-------> SKIP ---'

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watches an event stream go by: counts events, finds the usage, knows where an event of our own may be put in.
+/* Watches an event stream go by: counts events, finds the usage, knows where an event of our own may be put
+ * in.
  * It never changes a byte and needs no memory but this struct, however the stream is cut into pieces.
  *
  *   upstream bytes --+--> client, as they are
@@ -11,9 +12,9 @@
 
 struct vgw__sse {
 	uint64_t events;         /* finished events that carried data, [DONE] among them */
-	struct vgw__usage usage; /* the newest numbers of the stream */
+	struct vgw__usage usage; /* the newest numbers, also of an event that never ended */
 	bool is_done;            /* [DONE] came */
-	bool is_too_long;        /* an event was longer than max_event bytes; stays true */
+	bool is_too_long;        /* an event was over max_event bytes (a line end is 1); stays true */
 
 	/* the event under way */
 	uint64_t event_bytes;

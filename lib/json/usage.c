@@ -31,8 +31,9 @@ static const struct {
 	{ "message", 7, KEY_WRAP },
 };
 
-#define XX(field, text) \
-	_Static_assert(sizeof(text) - 1 <= sizeof(((struct vgw__usage_finder *)0)->key_text), "room for each key");
+#define XX(field, text)                                                                                      \
+	_Static_assert(                                                                                      \
+		sizeof(text) - 1 <= sizeof(((struct vgw__usage_finder *)0)->key_text), "room for each key");
 VGW__USAGE_KEYS(XX)
 #undef XX
 
@@ -62,7 +63,8 @@ static void end_string(struct vgw__usage_finder *finder)
 		return;
 	finder->key = KEY_OTHER;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (finder->key_len == keys[i].len && memcmp(finder->key_text, keys[i].text, keys[i].len) == 0)
+		if (finder->key_len == keys[i].len &&
+			memcmp(finder->key_text, keys[i].text, keys[i].len) == 0)
 			finder->key = keys[i].key;
 }
 
@@ -99,7 +101,9 @@ static const char *feed_string(struct vgw__usage_finder *finder, const char *p, 
 
 static void open_bracket(struct vgw__usage_finder *finder, bool is_object)
 {
-	bool is_wanted = is_object && !finder->inside && !finder->is_key_next;
+	/* only right behind the colon: after anything else it is no JSON, and whoever looks at the text alone
+	 * (the fast way through an event) would not see a usage object either */
+	bool is_wanted = is_object && !finder->inside && !finder->is_key_next && finder->digits == NO_DIGITS;
 
 	if (finder->place == OUTSIDE) {
 		finder->place = is_object ? ROOT : OVER;
@@ -111,6 +115,8 @@ static void open_bracket(struct vgw__usage_finder *finder, bool is_object)
 		finder->place = WRAP;
 	} else {
 		finder->inside++;
+		if (finder->is_key_next)
+			finder->key = KEY_OTHER;
 		return;
 	}
 	finder->is_key_next = true;
@@ -155,6 +161,16 @@ static void feed_digit(struct vgw__usage_finder *finder, char c)
 	} else {
 		finder->digits = BAD_DIGITS;
 	}
+	if (finder->is_key_next)
+		finder->key = KEY_OTHER;
+}
+
+/* Something that is no part of a number: the value is none, and what should be a key is none either. */
+static void spoil(struct vgw__usage_finder *finder)
+{
+	finder->digits = BAD_DIGITS;
+	if (finder->is_key_next)
+		finder->key = KEY_OTHER;
 }
 
 static void feed_other(struct vgw__usage_finder *finder, char c)
@@ -164,7 +180,7 @@ static void feed_other(struct vgw__usage_finder *finder, char c)
 	if (c >= '0' && c <= '9')
 		feed_digit(finder, c);
 	else if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
-		finder->digits = BAD_DIGITS;
+		spoil(finder);
 	else if (finder->digits == SOME_DIGITS)
 		finder->digits = ENDED_DIGITS;
 }
@@ -260,7 +276,7 @@ int64_t vgw__usage_total(const struct vgw__usage *usage)
 	if (prompt == VGW__USAGE_UNKNOWN && completion == VGW__USAGE_UNKNOWN)
 		return VGW__USAGE_UNKNOWN;
 	if (__builtin_add_overflow(prompt == VGW__USAGE_UNKNOWN ? 0 : prompt,
-		completion == VGW__USAGE_UNKNOWN ? 0 : completion, &sum))
+		    completion == VGW__USAGE_UNKNOWN ? 0 : completion, &sum))
 		return INT64_MAX;
 	return sum;
 }

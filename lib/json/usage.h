@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many tokens an answer says it cost, found in JSON that comes in pieces, without building anything.
  *
- * Looked at: `usage` at the top level, and in `response` (Responses API) and `message` (Anthropic) of the top level;
- * in it prompt_tokens or input_tokens, completion_tokens or output_tokens, total_tokens. A "usage" in a string, in
- * an array or at any other depth is none. Keys are compared as written; engines do not escape them. */
+ * Looked at: `usage` at the top level, and in `response` (Responses API) and `message` (Anthropic) of the top
+ * level; in it prompt_tokens or input_tokens, completion_tokens or output_tokens, total_tokens. A "usage" in
+ * a string, in an array or at any other depth is none. Keys are compared as written; engines do not escape
+ * them. */
 #ifndef VGW_JSON_USAGE_H
 #define VGW_JSON_USAGE_H
 
@@ -47,7 +48,8 @@ struct vgw__usage_finder {
 
 void vgw__usage_start(struct vgw__usage_finder *finder); /* a new JSON text begins */
 /* Numbers found are merged into *usage whenever a usage object ends; a later one wins. */
-void vgw__usage_feed(struct vgw__usage_finder *finder, const char *data, size_t len, struct vgw__usage *usage);
+void vgw__usage_feed(struct vgw__usage_finder *finder, const char *data, size_t len,
+	struct vgw__usage *usage);
 
 /* The same of a complete answer that is no stream; false: it is no JSON object, or says nothing. Strict. */
 bool vgw__usage_find(const char *data, size_t len, struct vgw__usage *usage);

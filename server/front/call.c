@@ -152,7 +152,8 @@ static void on_end(void *user, const vgw_call_report *report)
 
 	x->call = NULL;
 	x->has_ended = true;
-	access_facts_fill(&x->facts, report);
+	if (x->worker->front->options.access_log)
+		access_facts_fill(&x->facts, report);
 	if (x->stream) {
 		stream_end(x, report->is_clean != 0);
 		return;

@@ -6,8 +6,7 @@
  * sweep looks at those that are due, never at all. */
 #include "front/internal.h"
 
-#include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 enum { SWEEP_MS = 25, COARSE_SWEEP_MS = 500, KEEP_ALIVE_MS = 75000 };
@@ -39,24 +38,22 @@ void deadline_stop(struct connection *connection)
 	link_remove(&connection->link);
 }
 
-/* MHD has sent nothing for the request under way: the answer can be written past it, and closing the reading side
- * makes MHD let go of the connection. */
+/* MHD has sent nothing for the request under way: the answer can be written past it. Closing both sides makes MHD let
+ * go of the connection, even where it has stopped reading because a line does not fit its buffer. */
 static void give_up(struct connection *connection, enum deadline_kind kind)
 {
-	char *body = kind == DEADLINE_BODY ? vgw_fault_dup_body(VGW_FAULT_REQUEST_TIMEOUT, NULL, NULL) : NULL;
-	char answer[512];
-	int len;
+	struct exchange *x = kind == DEADLINE_BODY ? connection->exchange : NULL;
+	size_t len = 0;
+	char *text = x ? reply_print_fault(x, VGW_FAULT_REQUEST_TIMEOUT, NULL, &len) : NULL;
 
-	if (body) {
-		len = snprintf(answer, sizeof(answer),
-			"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n"
-			"Content-Length: %zu\r\n\r\n%s",
-			strlen(body), body);
-		if (len > 0 && (size_t)len < sizeof(answer))
-			(void)send(connection->fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (text) {
+		x->is_late = true;
+		x->status = vgw_fault_get_info(VGW_FAULT_REQUEST_TIMEOUT)->http;
+		x->facts.fault = vgw_fault_get_info(VGW_FAULT_REQUEST_TIMEOUT)->code;
+		(void)send(connection->fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	}
-	vgw_free(body);
-	(void)shutdown(connection->fd, kind == DEADLINE_BODY ? SHUT_RD : SHUT_RDWR);
+	free(text);
+	(void)shutdown(connection->fd, SHUT_RDWR);
 }
 
 static void sweep_connections(struct worker *worker)

@@ -57,6 +57,8 @@ void exchange_free(struct exchange *x)
 	vgw_watch_remove(x->worker->loop, &x->client);
 	vgw_defer_cancel(x->worker->loop, &x->convert);
 	link_remove(&x->link);
+	if (x->connection)
+		x->connection->exchange = NULL;
 	exchange_forget_body(x);
 	if (x->worker->front->options.access_log)
 		write_log(x);
@@ -77,8 +79,8 @@ void exchange_completed(void *user, struct MHD_Connection *connection, void **st
 	if (!x)
 		return;
 	*state = NULL;
-	x->is_client_gone = code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
-	if (x->connection && !x->is_client_gone)
+	x->is_client_gone = code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !x->is_late;
+	if (x->connection && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		deadline_start(x->connection, DEADLINE_IDLE);
 	exchange_free(x);
 }
@@ -104,6 +106,7 @@ static struct exchange *new_exchange(struct listener *listener, struct MHD_Conne
 	x->facts.queue_us = -1;
 	if (x->connection) {
 		memcpy(x->peer, x->connection->peer, sizeof(x->peer));
+		x->connection->exchange = x;
 		deadline_stop(x->connection);
 	}
 	worker_make_id(x->worker, x->request_id);

@@ -45,6 +45,7 @@ enum deadline_kind {
 struct connection {
 	struct link link; /* in worker->deadlines[kind], oldest first, or in none */
 	struct worker *worker;
+	struct exchange *exchange; /* its request under way, if any */
 	int fd;
 	int64_t since_ms;
 	char peer[PEER_BYTES];
@@ -60,6 +61,7 @@ struct worker {
 	struct listener *listeners;
 	size_t listener_count;
 	vgw_defer pump;    /* run MHD at the end of the turn: something was resumed */
+	vgw_timer again;   /* MHD has more to do than fits one turn: go on in the next */
 	vgw_timer sweep;   /* deadlines of connections, clients that left while suspended */
 	int64_t sweep_at_ms;
 	vgw_message drain_order; /* the stage changed */
@@ -116,6 +118,7 @@ struct exchange {
 	bool is_suspended;
 	bool wants_takeover; /* resumed so that the handler can take the connection over */
 	bool has_ended;      /* on_end came */
+	bool is_late;        /* its body did not arrive in time, and it was told so */
 	bool is_client_gone;
 	bool is_broken; /* the answer broke off */
 	struct stream *stream; /* NULL while MHD has the connection */

@@ -363,6 +363,8 @@ enum MHD_Result stream_take_over(struct exchange *x, void **state)
 	}
 	*state = NULL;
 	x->mhd = NULL;
+	if (x->connection)
+		x->connection->exchange = NULL;
 	x->connection = NULL;
 	catch_up(x);
 	return MHD_NO;

@@ -34,8 +34,15 @@ void worker_make_id(struct worker *worker, char id[REQUEST_ID_BYTES])
 
 /* --- running MHD ---------------------------------------------------------------------------------------------- */
 
-/* One run may leave work behind (a response after a resume takes about three): it says so by a timeout of zero. */
-static void run_daemon(struct MHD_Daemon *daemon)
+static void on_again(vgw_timer *timer)
+{
+	worker_pump(timer->user);
+}
+
+/* One run may leave work behind (a response after a resume takes about three): it says so by a timeout of zero. What
+ * is left after a few rounds (a body comes in pieces as large as MHD's buffer) goes on in the next turn, after the
+ * others: its epoll descriptor does not tell of it again. */
+static void run_daemon(struct worker *worker, struct MHD_Daemon *daemon)
 {
 	MHD_UNSIGNED_LONG_LONG timeout = 0;
 
@@ -43,6 +50,8 @@ static void run_daemon(struct MHD_Daemon *daemon)
 		if (MHD_run(daemon) != MHD_YES || MHD_get_timeout(daemon, &timeout) != MHD_YES || timeout != 0)
 			return;
 	}
+	if (vgw_timer_start(worker->loop, &worker->again, worker_now_ms(worker), on_again) != VGW_OK)
+		worker_pump(worker); /* no memory: in this turn */
 }
 
 static void on_pump(vgw_defer *defer)
@@ -51,7 +60,7 @@ static void on_pump(vgw_defer *defer)
 
 	for (size_t i = 0; i < worker->listener_count; i++) {
 		if (worker->listeners[i].daemon)
-			run_daemon(worker->listeners[i].daemon);
+			run_daemon(worker, worker->listeners[i].daemon);
 	}
 }
 
@@ -65,7 +74,7 @@ static void on_daemon(vgw_watch *watch, uint32_t events)
 	struct listener *listener = watch->user;
 
 	(void)events;
-	run_daemon(listener->daemon);
+	run_daemon(listener->worker, listener->daemon);
 }
 
 /* --- stopping ------------------------------------------------------------------------------------------------- */
@@ -148,6 +157,7 @@ int worker_init(struct worker *worker, struct front *front, uint32_t place, char
 	worker->front = front;
 	worker->place = place;
 	worker->pump.user = worker;
+	worker->again.user = worker;
 	link_init(&worker->suspended);
 	link_init(&worker->streams);
 	link_init(&worker->lingering);
@@ -224,6 +234,7 @@ void worker_fini(struct worker *worker)
 	vgw_worker_detach(worker->gateway_worker);
 	if (worker->loop) {
 		vgw_timer_cancel(worker->loop, &worker->sweep);
+		vgw_timer_cancel(worker->loop, &worker->again);
 		vgw_defer_cancel(worker->loop, &worker->pump);
 	}
 	vgw_loop_free(worker->loop);

@@ -11,15 +11,17 @@
 
 #define ROUNDS 15
 
-static const char head[] =
-	"{\"model\":\"qwen2.5-7b-instruct\",\"temperature\":0.7,\"top_p\":0.95,\"max_tokens\":256,\"stream\":true,"
-	"\"stop\":[\"</s>\"],\"messages\":[{\"role\":\"system\",\"content\":\"You are a helpful assistant.\"},"
-	"{\"role\":\"user\",\"content\":\"";
+static const char head[] = "{\"model\":\"qwen2.5-7b-instruct\",\"temperature\":0.7,\"top_p\":0.95,\"max_"
+			   "tokens\":256,\"stream\":true,"
+			   "\"stop\":[\"</s>\"],\"messages\":[{\"role\":\"system\",\"content\":\"You are a "
+			   "helpful assistant.\"},"
+			   "{\"role\":\"user\",\"content\":\"";
 static const char tail[] = "\"}]}";
 
 static const char event[] =
 	"data: {\"id\":\"chatcmpl-7f9c2ba4e88f827d616045507605853e\",\"object\":\"chat.completion.chunk\","
-	"\"created\":1718000000,\"model\":\"qwen2.5-7b\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},"
+	"\"created\":1718000000,\"model\":\"qwen2.5-7b\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" "
+	"token\"},"
 	"\"logprobs\":null,\"finish_reason\":null}]}\n\n";
 static const char usage_event[] =
 	"data: {\"id\":\"chatcmpl-7f9c2ba4e88f827d616045507605853e\",\"object\":\"chat.completion.chunk\","
@@ -121,7 +123,8 @@ int main(void)
 	measure_body("scan, chat", run_scan, 600, "The quick brown fox jumps. ");
 	measure_body("scan and splice, chat", run_splice, 600, "The quick brown fox jumps. ");
 	measure_body("scan, ASCII", run_scan, 100000, "The quick brown fox jumps over the lazy dog. ");
-	measure_body("scan, code with escapes", run_scan, 100000, "\\tint main(void)\\n\\t{ return \\\"x\\\"; }\\n");
+	measure_body("scan, code with escapes", run_scan, 100000,
+		"\\tint main(void)\\n\\t{ return \\\"x\\\"; }\\n");
 	measure_body("scan, Chinese", run_scan, 100000, "\xe6\xa8\xa1\xe5\x9e\x8b");
 	measure_body("scan, many small values", run_scan, 100000, "\"},{\"role\":\"user\",\"content\":\"hi");
 	measure("sse, event", run_sse, event, sizeof(event) - 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs every file of the folders (or each file) named on the command line through the fuzz target it is linked
- * with, so that a corpus is a test with any compiler. An empty or missing corpus is a failure. */
+/* Runs every file of the folders (or each file) named on the command line through the fuzz target it is
+ * linked with, so that a corpus is a test with any compiler. An empty or missing corpus is a failure. */
 #include "fuzz.h"
 
 #include <dirent.h>
@@ -14,7 +14,8 @@ static size_t replayed;
 static bool replay_file(const char *path, size_t size)
 {
 	FILE *file = fopen(path, "rb");
-	uint8_t *data = malloc(size ? size : 1); /* exact, so that a sanitizer sees each byte read behind it */
+	uint8_t *data =
+		malloc(size ? size : 1); /* exact, so that a sanitizer sees each byte read behind it */
 	bool is_read = file && data && fread(data, 1, size, file) == size;
 
 	if (is_read) {

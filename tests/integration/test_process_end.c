@@ -263,14 +263,19 @@ static void a_forged_or_stale_identity_harms_nobody(void **state)
 	/* A foreign process with everything right about it but that we did not start it. */
 	(void)snprintf(number, sizeof(number), "%d", (int)child);
 	forge(forged, sizeof(forged), facts.identity, "\"pid\":", number);
-	assert_int_equal(adopt(rig, forged), VGW_NOT_FOUND); /* of another start time: what has our nonce is swept */
 	(void)snprintf(number, sizeof(number), "%llu", (unsigned long long)stranger.start_time);
 	forge(twice, sizeof(twice), forged, "\"start_time\":", number);
 	assert_int_equal(adopt(rig, twice), VGW_NOT_FOUND);
 	assert_true(rig_lives(child));
-	(void)snprintf(number, sizeof(number), "1");
-	forge(forged, sizeof(forged), facts.identity, "\"pid\":", number);
-	assert_int_equal(adopt(rig, forged), VGW_NOT_FOUND);
+	assert_true(rig_lives((pid_t)facts.pid));
+	forge(twice, sizeof(twice), facts.identity, "\"pid\":", "1");
+	assert_int_equal(adopt(rig, twice), VGW_NOT_FOUND);
+	/* Its pid is somebody else's by now: he is let be, and what carries our nonce is swept. */
+	(void)snprintf(number, sizeof(number), "%llu", (unsigned long long)stranger.start_time - 1);
+	forge(twice, sizeof(twice), forged, "\"start_time\":", number);
+	assert_int_equal(adopt(rig, twice), VGW_NOT_FOUND);
+	assert_true(rig_lives(child));
+	assert_int_equal(rig_count_of_engine(facts.identity), 0);
 	assert_int_equal(kill(child, SIGKILL), 0);
 }
 

@@ -7,18 +7,19 @@
 #include <string.h>
 
 /* How often each choice is made, out of the sum. */
-#define CHOICES(XX)                                                         \
-	XX(REQUEST, 14) XX(USE, 8) XX(RELEASE, 14) XX(ANSWER, 22)           \
-	XX(ADVANCE_LITTLE, 10) XX(ADVANCE, 8) XX(ADVANCE_FAR, 1) XX(CANCEL, 3) \
-	XX(ANSWER_BADLY, 2) XX(FAIL, 2) XX(DIE, 1) XX(LOAD, 1) XX(UNLOAD, 1)  \
-	XX(FORCE_UNLOAD, 1) XX(SLEEP, 1) XX(PIN, 1) XX(UNPIN, 2) XX(RESET, 2) \
-	XX(FORGET, 1) XX(CHANGE, 1) XX(PROGRESS, 1) XX(STALE, 2) XX(PRELOAD, 1) XX(CONFIGURE, 1)
+#define CHOICES(XX)                                                                                          \
+	XX(REQUEST, 14)                                                                                      \
+	XX(USE, 8)                                                                                           \
+	XX(RELEASE, 14) XX(ANSWER, 22) XX(ADVANCE_LITTLE, 10) XX(ADVANCE, 8) XX(ADVANCE_FAR, 1)              \
+		XX(CANCEL, 3) XX(ANSWER_BADLY, 2) XX(FAIL, 2) XX(DIE, 1) XX(LOAD, 1) XX(UNLOAD, 1)           \
+			XX(FORCE_UNLOAD, 1) XX(SLEEP, 1) XX(PIN, 1) XX(UNPIN, 2) XX(RESET, 2) XX(FORGET, 1)  \
+				XX(CHANGE, 1) XX(PROGRESS, 1) XX(STALE, 2) XX(PRELOAD, 1) XX(CONFIGURE, 1)
 
 enum choice {
 #define XX(name, often) CHOICE_##name,
 	CHOICES(XX)
 #undef XX
-	CHOICE_COUNT
+		CHOICE_COUNT
 };
 
 static const char *const choice_names[] = {
@@ -88,7 +89,7 @@ static void draw_model(struct world *world, int32_t m, uint64_t r)
 
 static void draw_residency(struct world *world, uint64_t r)
 {
-	static const int64_t waits[] = { 1000, 10000, 60000 };
+	static const int64_t waits[] = {1000, 10000, 60000};
 
 	world->config = (struct vgw__residency_config){
 		.max_resident = (int32_t)(r % 4),
@@ -110,7 +111,8 @@ bool sim_begin(struct world *world, uint64_t seed)
 	uint64_t r = sim_choice(seed, UINT32_MAX);
 
 	memset(world, 0, sizeof(*world));
-	world->limits = (struct vgw__planner_limits){ .models = 2 + (int32_t)(r % 4), .devices = 3, .waiters = 16 };
+	world->limits =
+		(struct vgw__planner_limits){.models = 2 + (int32_t)(r % 4), .devices = 3, .waiters = 16};
 	world->devices[0].budget_bytes = (r >> 4) & 1u ? 12 : 0;
 	world->devices[1].budget_bytes = 10;
 	world->devices[2].budget_bytes = 8;
@@ -130,7 +132,8 @@ static int32_t with_operation(const struct world *world, int32_t m)
 	for (int32_t i = 0; i < world->limits.models; i++) {
 		int32_t at = (m + i) % world->limits.models;
 
-		if (world->model[at].op != WORLD_OP_NONE || (world->model[at].is_idle_due && !world->model[at].leases))
+		if (world->model[at].op != WORLD_OP_NONE ||
+			(world->model[at].is_idle_due && !world->model[at].leases))
 			return at;
 	}
 	return m;
@@ -148,16 +151,17 @@ static int32_t with_lease(const struct world *world, int32_t m)
 static void answer(struct world *world, int32_t m, bool is_success)
 {
 	if (world->model[m].op != WORLD_OP_NONE)
-		world_answer(world, m, is_success && !(world->model[m].op == WORLD_OP_ACTIVATE
-			&& world->model[m].op_is_cancelled));
+		world_answer(world, m,
+			is_success && !(world->model[m].op == WORLD_OP_ACTIVATE &&
+					      world->model[m].op_is_cancelled));
 	else
 		world_release(world, m); /* an IDLE that is due */
 }
 
 static void send_stale(struct world *world, int32_t m, uint32_t arg)
 {
-	static const enum vgw__event_kind kinds[] = { VGW__EVENT_IDLE, VGW__EVENT_ACTIVATED, VGW__EVENT_FAILED,
-		VGW__EVENT_DEACTIVATED, VGW__EVENT_SETTLED, VGW__EVENT_DIED, VGW__EVENT_QUIET };
+	static const enum vgw__event_kind kinds[] = {VGW__EVENT_IDLE, VGW__EVENT_ACTIVATED, VGW__EVENT_FAILED,
+		VGW__EVENT_DEACTIVATED, VGW__EVENT_SETTLED, VGW__EVENT_DIED, VGW__EVENT_QUIET};
 	struct vgw__event event = {
 		.kind = kinds[arg % (sizeof(kinds) / sizeof(kinds[0]))],
 		.model = m,
@@ -207,8 +211,10 @@ void sim_step(struct world *world, uint64_t choice)
 	enum choice kind = kind_of(choice);
 	int32_t m = (int32_t)((choice >> 16 & 0xff) % (uint64_t)world->limits.models);
 	uint32_t arg = (uint32_t)(choice >> 24 & 0xffff);
-	struct vgw__event progress = { .kind = VGW__EVENT_PROGRESS, .model = m,
-		.ticket = world->model[m].op_ticket, .eta_ms = arg % 5000 };
+	struct vgw__event progress = {.kind = VGW__EVENT_PROGRESS,
+		.model = m,
+		.ticket = world->model[m].op_ticket,
+		.eta_ms = arg % 5000};
 	int32_t waiter = (int32_t)(arg % (uint32_t)world->limits.waiters);
 
 	switch (kind) {
@@ -271,38 +277,47 @@ static bool is_at_rest(const struct world *world)
 			return false;
 	}
 	for (int32_t m = 0; m < world->limits.models; m++) {
+		enum vgw__state state = world->model[m].state;
+
 		if (world->model[m].op != WORLD_OP_NONE || world->model[m].leases)
+			return false;
+		if (state != VGW__STATE_ABSENT && state != VGW__STATE_READY && state != VGW__STATE_ASLEEP &&
+			state != VGW__STATE_BACKOFF)
 			return false;
 	}
 	return true;
 }
 
+/* All operations succeed, all leases come back, a second goes by. */
+static void calm(struct world *world)
+{
+	for (int32_t m = 0; m < world->limits.models; m++) {
+		while (world->model[m].leases && !world->broken)
+			world_release(world, m);
+	}
+	world_settle(world);
+	world_advance(world, 1000);
+}
+
 void sim_finish(struct world *world)
 {
-	struct vgw__event bye = { .kind = VGW__EVENT_SHUTDOWN };
+	struct vgw__event bye = {.kind = VGW__EVENT_SHUTDOWN};
+	bool is_abrupt = world->steps % 2; /* half of them are shut down in the middle of it all */
 
-	for (int round = 0; round < 200 && !world->broken && !is_at_rest(world); round++) {
-		for (int32_t m = 0; m < world->limits.models; m++) {
-			while (world->model[m].leases && !world->broken)
-				world_release(world, m);
-		}
-		world_settle(world);
-		world_advance(world, 1000);
-	}
-	if (!world->broken && !is_at_rest(world))
+	for (int round = 0; round < 200 && !is_abrupt && !world->broken && !is_at_rest(world); round++)
+		calm(world);
+	if (!is_abrupt && !world->broken && !is_at_rest(world))
 		world->broken = "I16: faults stopped and somebody still waits or something still runs";
 	if (!world->broken)
 		world_step(world, &bye);
-	for (int round = 0; round < 50 && !world->broken && !world->is_shutdown_done; round++) {
-		for (int32_t m = 0; m < world->limits.models; m++) {
-			while (world->model[m].leases && !world->broken)
-				world_release(world, m);
-		}
-		world_settle(world);
-		world_advance(world, 1000);
-	}
+	for (int round = 0; round < 200 && !world->broken && !world->is_shutdown_done; round++)
+		calm(world);
 	if (!world->broken && !world->is_shutdown_done)
 		world->broken = "I20: the shutdown does not come to an end";
+	for (int round = 0; round < 200 && !world->broken && !is_at_rest(world); round++)
+		calm(world);
+	if (!world->broken && !is_at_rest(world))
+		world->broken = "I20: something is left after the shutdown";
 }
 
 const char *sim_live(uint64_t seed, const uint64_t *choices, size_t count, enum sim_mode mode)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A random life of the planner: a list of choices, each a number, interpreted against the world as it is then. Any
- * sublist is a valid life too, which is what makes shrinking by deletion work. */
+/* A random life of the planner: a list of choices, each a number, interpreted against the world as it is
+ * then. Any sublist is a valid life too, which is what makes shrinking by deletion work. */
 #ifndef VGW_TESTS_SIM_H
 #define VGW_TESTS_SIM_H
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vgw_search [--faults N] [--requests N] [--case N]
  *
- * Every state that a small world can come into, on the real code: two or three models, one or two devices, a few
- * requests, a few faults, in every order. Each new state is checked (world.c's account and the planner's own), and
- * from each the way to rest is walked: faults stop, everything must end. States are told apart by a canonical text:
- * times relative to now, orders as ranks, no counters; learning (rates, measured times) is switched off by
- * forgetting after each step, so that the canonical text decides what can follow. */
+ * Every state that a small world can come into, on the real code: two or three models, one or two devices, a
+ * few requests, a few faults, in every order. Each new state is checked (world.c's account and the planner's
+ * own), and from each the way to rest is walked: faults stop, everything must end. States are told apart by a
+ * canonical text: times relative to now, orders as ranks, no counters; learning (rates, measured times) is
+ * switched off by forgetting after each step, so that the canonical text decides what can follow. */
 #include "sim.h"
 
 #include "core/planner_internal.h"
@@ -29,8 +29,8 @@ struct node {
 
 struct search {
 	struct node *stack;
-	uint64_t *seen;  /* open addressing, two words per state; 0,0 is empty */
-	size_t room;     /* power of two */
+	uint64_t *seen; /* open addressing, two words per state; 0,0 is empty */
+	size_t room;    /* power of two */
 	size_t count;
 	uint64_t steps;
 	int depth_max;
@@ -83,21 +83,24 @@ static int64_t age_rank(const struct vgw__planner *p, const struct vgw__replica 
 
 static void put_replica(struct text *text, const struct vgw__planner *p, const struct vgw__replica *r)
 {
-	bool is_leaving = r->state == VGW__STATE_DRAINING || r->state == VGW__STATE_LEAVING
-		|| r->state == VGW__STATE_STUCK;
+	bool is_leaving = r->state == VGW__STATE_DRAINING || r->state == VGW__STATE_LEAVING ||
+			  r->state == VGW__STATE_STUCK;
 	uint64_t flags = 0;
-	const bool bits[] = { r->is_pinned, r->is_final, r->is_cancelling, r->is_overdue, r->is_unload, r->is_retry_due,
-		r->has_drained, r->is_wanted_admin, r->is_claimed, r->is_retried, r->is_shedding, r->is_watched };
+	const bool bits[] = {r->is_pinned, r->is_final, r->is_cancelling, r->is_overdue, r->is_unload,
+		r->is_retry_due, r->has_drained, r->is_wanted_admin, r->is_claimed, r->is_retried,
+		r->is_shedding, r->is_watched};
 
 	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
 		flags |= (uint64_t)bits[i] << i;
-	put(text, (int64_t)r->state | (int64_t)r->pending << 8 | (int64_t)r->phase << 16 | (int64_t)r->depth << 24
-		| (int64_t)r->op_depth << 28 | (int64_t)r->verdict << 32 | (int64_t)r->holds << 36
-		| (int64_t)r->doomed << 40 | (int64_t)(r->failures & 15) << 48 | (int64_t)(r->sleep_failures & 3) << 52);
+	put(text, (int64_t)r->state | (int64_t)r->pending << 8 | (int64_t)r->phase << 16 |
+			  (int64_t)r->depth << 24 | (int64_t)r->op_depth << 28 | (int64_t)r->verdict << 32 |
+			  (int64_t)r->holds << 36 | (int64_t)r->doomed << 40 |
+			  (int64_t)(r->failures & 15) << 48 | (int64_t)(r->sleep_failures & 3) << 52);
 	put(text, (int64_t)flags);
 	put(text, relative(r->deadline_ms, p->now_ms));
 	put(text, r->state == VGW__STATE_BACKOFF || r->verdict == VGW__VERDICT_BACKOFF
-		? relative(r->until_ms, p->now_ms) : 0);
+			  ? relative(r->until_ms, p->now_ms)
+			  : 0);
 	put(text, is_leaving ? rank_of(p, r->evict_seq) : -1);
 	put(text, r->is_claimed ? rank_of(p, r->claim_seq) : -1);
 	put(text, is_leaving ? r->beneficiary : VGW__NOBODY);
@@ -120,11 +123,12 @@ static void describe(const struct node *node, struct text *text)
 		const struct world_model *m = &node->world.model[i];
 
 		put_replica(text, p, &p->replicas[i]);
-		put(text, (int64_t)m->op | (int64_t)m->op_depth << 4 | m->op_is_cancelled << 6 | m->op_is_wake << 7
-			| m->has_engine << 8 | m->is_awake << 9 | m->is_gate_open << 10 | m->is_idle_due << 11
-			| m->is_watched << 12 | m->was_cut << 13 | (int64_t)m->leases << 16);
-		put(text, (int64_t)(p->replicas[i].ticket - m->op_ticket) << 32
-			| (p->replicas[i].ticket - m->gate_ticket));
+		put(text, (int64_t)m->op | (int64_t)m->op_depth << 4 | m->op_is_cancelled << 6 |
+				  m->op_is_wake << 7 | m->has_engine << 8 | m->is_awake << 9 |
+				  m->is_gate_open << 10 | m->is_idle_due << 11 | m->is_watched << 12 |
+				  m->was_cut << 13 | (int64_t)m->leases << 16);
+		put(text, (int64_t)(p->replicas[i].ticket - m->op_ticket) << 32 |
+				  (p->replicas[i].ticket - m->gate_ticket));
 	}
 }
 
@@ -200,12 +204,12 @@ static bool spend(int *budget)
 /* Makes move number `move` in `node`; false: it is none here. */
 static bool make(struct node *node, int move)
 {
-	static const char *const names[MOVES] = { "ask", "use", "release", "answer", "fail", "out of memory", "die",
-		"cancel", "timer", "unload" };
+	static const char *const names[MOVES] = {"ask", "use", "release", "answer", "fail", "out of memory",
+		"die", "cancel", "timer", "unload"};
 	struct world *world = &node->world;
 	int32_t m = move / MOVES;
 	struct world_model *model = &world->model[m];
-	struct vgw__event timer = { .kind = VGW__EVENT_TIMER };
+	struct vgw__event timer = {.kind = VGW__EVENT_TIMER};
 
 	(void)snprintf(node->name, sizeof(node->name), "%s %d", names[move % MOVES], (int)m);
 	switch (move % MOVES) {
@@ -240,7 +244,8 @@ static bool make(struct node *node, int move)
 		return true;
 	case 7:
 		for (int32_t w = 0; w < world->limits.waiters; w++) {
-			if (world->waiter[w].is_waiting && world->waiter[w].model == m && spend(&node->faults)) {
+			if (world->waiter[w].is_waiting && world->waiter[w].model == m &&
+				spend(&node->faults)) {
 				world_cancel(world, w);
 				return true;
 			}
@@ -311,19 +316,26 @@ static int explore(struct search *search)
 
 /* --- cases --- */
 
-/* One GPU for one; the same with sleep; two that exclude each other; a wide one over two devices; one pinned. */
+/* One GPU for one; the same with sleep; two that exclude each other; a wide one over two devices; one pinned.
+ */
 static void set_case(struct world *world, int number)
 {
 	memset(world, 0, sizeof(*world));
 	world->now_ms = 1000;
-	world->limits = (struct vgw__planner_limits){ .models = number == 4 ? 3 : 2, .devices = 3, .waiters = 4 };
+	world->limits =
+		(struct vgw__planner_limits){.models = number == 4 ? 3 : 2, .devices = 3, .waiters = 4};
 	world->devices[0].budget_bytes = 10;
 	world->devices[1].budget_bytes = 10;
 	world->devices[2].budget_bytes = 8;
 	world->devices[2].is_host = true;
-	world->config = (struct vgw__residency_config){ .max_resident = number == 3 ? 0 : 1, .max_wait_ms = 5000,
-		.max_asleep = number == 1 || number == 4, .settle_timeout_ms = 1000, .cancel_grace_ms = 1000,
-		.stuck_retry_ms = 1000, .backoff_ms = 1000, .cancel_unwanted_load = number == 1 };
+	world->config = (struct vgw__residency_config){.max_resident = number == 3 ? 0 : 1,
+		.max_wait_ms = 5000,
+		.max_asleep = number == 1 || number == 4,
+		.settle_timeout_ms = 1000,
+		.cancel_grace_ms = 1000,
+		.stuck_retry_ms = 1000,
+		.backoff_ms = 1000,
+		.cancel_unwanted_load = number == 1};
 	if (number == 2)
 		world->config.max_resident = 2;
 	for (int32_t m = 0; m < world->limits.models; m++) {
@@ -365,8 +377,9 @@ static int search_case(struct search *search, int number, int requests, int faul
 	search->stack[0].patience = 2;
 	search->stack[0].move = 0;
 	status = explore(search);
-	printf("case %d, %d requests, %d faults: %zu states, %" PRIu64 " steps, depth %d%s\n", number, requests, faults,
-		search->count, search->steps, search->depth_max, 2 * search->count >= search->room ? ", TABLE FULL" : "");
+	printf("case %d, %d requests, %d faults: %zu states, %" PRIu64 " steps, depth %d%s\n", number,
+		requests, faults, search->count, search->steps, search->depth_max,
+		2 * search->count >= search->room ? ", TABLE FULL" : "");
 	if (2 * search->count >= search->room)
 		status = 1;
 	for (int i = 0; i < DEPTH_MAX; i++)
@@ -378,7 +391,7 @@ static int search_case(struct search *search, int number, int requests, int faul
 int main(int argc, char **argv)
 {
 	static struct search search;
-	int requests = 3;
+	int requests = 2;
 	int faults = 1;
 	int only = -1;
 	int status = 0;
@@ -396,7 +409,7 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	if (getenv("VGW_SIM_SECONDS"))
-		faults = 2; /* the long run */
+		requests = 3; /* the long run */
 	search.room = (size_t)1 << 23;
 	search.stack = calloc(DEPTH_MAX, sizeof(*search.stack));
 	search.seen = calloc(2 * search.room, sizeof(*search.seen));

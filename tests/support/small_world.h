@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One GPU of 10, a host of 20 bytes, models a, b, c that take 8 each and may sleep when the world allows sleepers:
- * the stage of most conversations with the planner. */
+/* One GPU of 10, a host of 20 bytes, models a, b, c that take 8 each and may sleep when the world allows
+ * sleepers: the stage of most conversations with the planner. */
 #ifndef VGW_TESTS_SMALL_WORLD_H
 #define VGW_TESTS_SMALL_WORLD_H
 
@@ -16,7 +16,7 @@ static inline void stage(struct world *world, int32_t max_asleep)
 {
 	memset(world, 0, sizeof(*world));
 	world->now_ms = 1000;
-	world->limits = (struct vgw__planner_limits){ .models = 3, .devices = 2, .waiters = WORLD_WAITERS };
+	world->limits = (struct vgw__planner_limits){.models = 3, .devices = 2, .waiters = WORLD_WAITERS};
 	world->devices[0].budget_bytes = 10;
 	world->devices[1].budget_bytes = 20;
 	world->devices[1].is_host = true;
@@ -47,8 +47,9 @@ static inline bool was_granted(const struct world *world, int32_t waiter)
 
 static inline enum vgw__reason refusal(const struct world *world, int32_t waiter)
 {
-	return world->waiter[waiter].is_waiting || world->waiter[waiter].was_granted ? VGW__REASON_NONE
-		: world->waiter[waiter].refused;
+	return world->waiter[waiter].is_waiting || world->waiter[waiter].was_granted
+		       ? VGW__REASON_NONE
+		       : world->waiter[waiter].refused;
 }
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A world around the residency planner: gates, leases, engines, operations, waiters, a clock. It does what the shell
- * does, in one thread and with a clock that the test owns, and at each step compares what the planner says with a
- * naive account of its own: plain lists, recounted every time. The first difference is kept in world->broken. */
+/* A world around the residency planner: gates, leases, engines, operations, waiters, a clock. It does what
+ * the shell does, in one thread and with a clock that the test owns, and at each step compares what the
+ * planner says with a naive account of its own: plain lists, recounted every time. The first difference is
+ * kept in world->broken. */
 #ifndef VGW_TESTS_WORLD_H
 #define VGW_TESTS_WORLD_H
 
@@ -26,19 +27,20 @@ struct world_model {
 	enum vgw__depth op_depth;
 	bool op_is_wake;
 	bool op_is_cancelled;
-	bool op_is_orphan;    /* the operator forgot the replica while it ran */
-	bool has_engine;      /* a process exists */
+	bool op_is_orphan; /* the operator forgot the replica while it ran */
+	bool has_engine;   /* a process exists */
 	bool is_awake;
+	bool is_dead;         /* its process exited; the planner was told */
 	uint32_t generation;
 	bool is_gate_open;
-	bool is_idle_due;     /* CLOSE_GATE without its IDLE yet */
+	bool is_idle_due; /* CLOSE_GATE without its IDLE yet */
 	uint32_t gate_ticket;
 	bool is_watched;
-	bool was_cut;         /* leases no longer hold the replica */
+	bool was_cut; /* leases no longer hold the replica */
 	uint32_t leases;
 	uint64_t arrivals;
 	int64_t last_used_ms;
-	bool holds_awake;     /* memory, as an observer of the device would count it */
+	bool holds_awake; /* memory, as an observer of the device would count it */
 	bool holds_asleep;
 	enum vgw__state state; /* by the TRANSITION actions */
 	uint32_t activations;
@@ -70,9 +72,9 @@ struct world {
 	uint64_t refusals;
 	uint64_t transitions;
 	int64_t longest_wait_ms;
-	bool is_unchecked;     /* skip the recount: for measuring */
+	bool is_unchecked;         /* skip the recount: for measuring */
 	bool has_footprints_moved; /* measured footprints: bytes are no longer compared */
-	const char *broken;    /* NULL: all is well */
+	const char *broken;        /* NULL: all is well */
 };
 
 /* limits, devices, config and models must be filled in; adds limits.models models. */
@@ -90,7 +92,7 @@ void world_answer(struct world *world, int32_t model, bool is_success); /* the r
 void world_fail(struct world *world, int32_t model, enum vgw__failure failure);
 void world_die(struct world *world, int32_t model, enum vgw__failure failure);
 enum vgw__reason world_command(struct world *world, enum vgw__event_kind kind, int32_t model, bool force);
-void world_advance(struct world *world, int64_t ms);    /* TIMER is sent whenever it is due on the way */
+void world_advance(struct world *world, int64_t ms); /* TIMER is sent whenever it is due on the way */
 /* Lets every operation succeed, leases stay; until nothing runs. */
 void world_settle(struct world *world);
 enum vgw__state world_state(const struct world *world, int32_t model);

@@ -171,7 +171,9 @@ static void every_answer_gives_the_same_byte_by_byte(void **state)
 static void bytes_behind_the_end_are_not_part_of_the_answer(void **state)
 {
 	static const char *const answers[] = {
-		OK "Content-Length: 2\r\n\r\nok" "HTTP/1.1", CHUNKED "0\r\n\r\n" "HTTP/1.1", "HTTP/1.1 204 X\r\n\r\n" "HTTP/1.1",
+		OK "Content-Length: 2\r\n\r\nokHTTP/1.1",
+		CHUNKED "0\r\n\r\nHTTP/1.1",
+		"HTTP/1.1 204 X\r\n\r\nHTTP/1.1",
 	};
 
 	(void)state;

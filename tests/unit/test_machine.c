@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The machine's table against prose: every state with every input. What the prose does not name cannot happen. */
+/* The machine's table against prose: every state with every input. What the prose does not name cannot
+ * happen. */
 #include "testing.h"
 
 #include "core/planner_internal.h"
@@ -14,7 +15,10 @@ struct prose {
 	const char *sentence;
 };
 
-#define SAY(state, input, then, sentence) { VGW__STATE_##state, VGW__INPUT_##input, VGW__STATE_##then, sentence }
+#define SAY(state, input, then, sentence)                                                                    \
+	{                                                                                                    \
+		VGW__STATE_##state, VGW__INPUT_##input, VGW__STATE_##then, sentence                          \
+	}
 
 static const struct prose prose[] = {
 	SAY(ABSENT, START, STARTING, "room and device are there: a cold start begins"),
@@ -87,11 +91,11 @@ static const struct prose *find(enum vgw__state state, enum vgw__input input)
 static void begin(struct world *world)
 {
 	memset(world, 0, sizeof(*world));
-	world->limits = (struct vgw__planner_limits){ 1, 1, 4 };
+	world->limits = (struct vgw__planner_limits){1, 1, 4};
 	world->config.max_resident = 1;
 	world->config.max_asleep = 1;
-	world->models[0] = (struct vgw__model_config){ .devices = 1, .awake_bytes = { 4 }, .asleep_bytes = { 1 },
-		.can_sleep = true };
+	world->models[0] = (struct vgw__model_config){
+		.devices = 1, .awake_bytes = {4}, .asleep_bytes = {1}, .can_sleep = true};
 	world->now_ms = 1000;
 	assert_true(world_begin(world));
 }
@@ -99,7 +103,7 @@ static void begin(struct world *world)
 /* Leads the only replica into the state, and in LEAVING into the part where the input makes sense. */
 static void lead(struct world *world, enum vgw__state state, enum vgw__input input)
 {
-	static const struct vgw__feed crash = { .failure = VGW__FAILURE_UNKNOWN, .beneficiary = VGW__NOBODY };
+	static const struct vgw__feed crash = {.failure = VGW__FAILURE_UNKNOWN, .beneficiary = VGW__NOBODY};
 	struct vgw__replica *r;
 
 	begin(world);
@@ -126,14 +130,17 @@ static void lead(struct world *world, enum vgw__state state, enum vgw__input inp
 	}
 	world_use(world, 0);
 	if (state == VGW__STATE_DRAINING) {
-		struct vgw__feed feed = { .cause = VGW__CAUSE_IDLE_TTL, .depth = VGW__DEPTH_STOP,
-			.is_final = input != VGW__INPUT_REVOKE, .beneficiary = VGW__NOBODY };
+		struct vgw__feed feed = {.cause = VGW__CAUSE_IDLE_TTL,
+			.depth = VGW__DEPTH_STOP,
+			.is_final = input != VGW__INPUT_REVOKE,
+			.beneficiary = VGW__NOBODY};
 
 		vgw__machine_feed(world->planner, r, VGW__INPUT_EVICT, &feed);
 		return;
 	}
 	if (state == VGW__STATE_LEAVING && input == VGW__INPUT_LEAVE) {
-		vgw__machine_feed(world->planner, r, VGW__INPUT_DIED, &crash); /* fed past the planner: waits for its device */
+		vgw__machine_feed(world->planner, r, VGW__INPUT_DIED,
+			&crash); /* fed past the planner: waits for its device */
 		r->verdict = VGW__VERDICT_ABSENT;
 		return;
 	}
@@ -148,7 +155,7 @@ static void lead(struct world *world, enum vgw__state state, enum vgw__input inp
 static void every_state_answers_every_input_as_the_prose_says(void **unused)
 {
 	static struct world world;
-	static const struct vgw__feed feed = { .depth = VGW__DEPTH_STOP, .beneficiary = VGW__NOBODY };
+	static const struct vgw__feed feed = {.depth = VGW__DEPTH_STOP, .beneficiary = VGW__NOBODY};
 	size_t told = 0;
 
 	(void)unused;
@@ -157,7 +164,8 @@ static void every_state_answers_every_input_as_the_prose_says(void **unused)
 			const struct prose *line = find((enum vgw__state)s, (enum vgw__input)i);
 
 			if (vgw__machine_accepts((enum vgw__state)s, (enum vgw__input)i) != (line != NULL))
-				fail_msg("%s with %s: table and prose disagree", vgw__state_name((enum vgw__state)s),
+				fail_msg("%s with %s: table and prose disagree",
+					vgw__state_name((enum vgw__state)s),
 					vgw__input_name((enum vgw__input)i));
 			if (!line)
 				continue;
@@ -195,7 +203,8 @@ static void every_state_has_an_exit(void **unused)
 {
 	(void)unused;
 	for (int s = 0; s < VGW__STATE_COUNT; s++) {
-		bool has_exit = s == VGW__STATE_STARTING || s == VGW__STATE_WAKING; /* by the answer, checked below */
+		bool has_exit =
+			s == VGW__STATE_STARTING || s == VGW__STATE_WAKING; /* by the answer, checked below */
 
 		for (size_t i = 0; i < sizeof(prose) / sizeof(prose[0]); i++)
 			has_exit = has_exit || ((int)prose[i].state == s && prose[i].then != prose[i].state);

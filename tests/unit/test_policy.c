@@ -6,7 +6,7 @@
 
 static void percentiles_are_of_the_last_few(void **state)
 {
-	struct vgw__times times = { .kept = 0 };
+	struct vgw__times times = {.kept = 0};
 
 	(void)state;
 	assert_int_equal(vgw__times_get(&times, 50, 42), 42);
@@ -24,7 +24,7 @@ static void percentiles_are_of_the_last_few(void **state)
 
 static void equal_and_huge_durations_are_kept_apart_from_nothing(void **state)
 {
-	struct vgw__times times = { .kept = 0 };
+	struct vgw__times times = {.kept = 0};
 
 	(void)state;
 	for (int i = 0; i < 40; i++)
@@ -49,7 +49,7 @@ static void decay_halves_each_half_life(void **state)
 
 static void a_rate_is_right_soon_and_forgets(void **state)
 {
-	struct vgw__rate rate = { .weight = 0 };
+	struct vgw__rate rate = {.weight = 0};
 	double per_ms;
 
 	(void)state;
@@ -64,17 +64,20 @@ static void a_rate_is_right_soon_and_forgets(void **state)
 
 static struct vgw__residency_config config_of(enum vgw__policy policy)
 {
-	return (struct vgw__residency_config){ .policy = policy, .min_resident_ms = 10000, .hold_ms = 2000,
-		.rate_half_life_ms = 300000 };
+	return (struct vgw__residency_config){
+		.policy = policy, .min_resident_ms = 10000, .hold_ms = 2000, .rate_half_life_ms = 300000};
 }
 
-static const struct vgw__demand one_waiter = { .weight = 2, .weighted_arrival = 2 * 50000.0, .due_ms = 500000,
-	.urgent_ms = VGW__NEVER, .load_ms = 10000 };
+static const struct vgw__demand one_waiter = {.weight = 2,
+	.weighted_arrival = 2 * 50000.0,
+	.due_ms = 500000,
+	.urgent_ms = VGW__NEVER,
+	.load_ms = 10000};
 
 static void lru_holds_the_idle_for_hold_and_min_resident(void **state)
 {
 	struct vgw__residency_config config = config_of(VGW__POLICY_LRU);
-	struct vgw__candidate idle = { .last_used_ms = 49000, .ready_since_ms = 45000 };
+	struct vgw__candidate idle = {.last_used_ms = 49000, .ready_since_ms = 45000};
 
 	(void)state;
 	idle.rate = 1; /* so that only idleness speaks */
@@ -88,8 +91,8 @@ static void lru_holds_the_idle_for_hold_and_min_resident(void **state)
 static void cost_holds_the_idle_only_for_an_arrival_it_expects(void **state)
 {
 	struct vgw__residency_config config = config_of(VGW__POLICY_COST);
-	struct vgw__candidate idle = { .last_used_ms = 49000, .ready_since_ms = 45000, .reload_ms = 100000,
-		.departure_ms = 100000 };
+	struct vgw__candidate idle = {
+		.last_used_ms = 49000, .ready_since_ms = 45000, .reload_ms = 100000, .departure_ms = 100000};
 
 	(void)state;
 	idle.rate = 1.0 / 60000;
@@ -101,7 +104,7 @@ static void cost_holds_the_idle_only_for_an_arrival_it_expects(void **state)
 static void a_busy_one_goes_when_the_waiting_outweighs_its_price_and_at_the_latest_when_due(void **state)
 {
 	struct vgw__residency_config config = config_of(VGW__POLICY_LRU);
-	struct vgw__candidate busy = { .in_flight = 3, .rate = 1.0 / 10000, .reload_ms = 10000 };
+	struct vgw__candidate busy = {.in_flight = 3, .rate = 1.0 / 10000, .reload_ms = 10000};
 	int64_t alone_ms;
 	struct vgw__demand many = one_waiter;
 
@@ -120,8 +123,10 @@ static void lru_orders_by_last_use_and_cost_by_reuse_times_reload_per_byte(void 
 {
 	struct vgw__residency_config lru = config_of(VGW__POLICY_LRU);
 	struct vgw__residency_config cost = config_of(VGW__POLICY_COST);
-	struct vgw__candidate old = { .last_used_ms = 100, .rate = 0.001, .reload_ms = 60000, .freed_bytes = 1 << 30 };
-	struct vgw__candidate fresh = { .last_used_ms = 900, .rate = 0.00001, .reload_ms = 60000, .freed_bytes = 1 << 30 };
+	struct vgw__candidate old = {
+		.last_used_ms = 100, .rate = 0.001, .reload_ms = 60000, .freed_bytes = 1 << 30};
+	struct vgw__candidate fresh = {
+		.last_used_ms = 900, .rate = 0.00001, .reload_ms = 60000, .freed_bytes = 1 << 30};
 
 	(void)state;
 	assert_true(vgw__policy_cost(&lru, &old, 1000) < vgw__policy_cost(&lru, &fresh, 1000));
@@ -142,7 +147,8 @@ int main(void)
 		cmocka_unit_test(a_rate_is_right_soon_and_forgets),
 		cmocka_unit_test(lru_holds_the_idle_for_hold_and_min_resident),
 		cmocka_unit_test(cost_holds_the_idle_only_for_an_arrival_it_expects),
-		cmocka_unit_test(a_busy_one_goes_when_the_waiting_outweighs_its_price_and_at_the_latest_when_due),
+		cmocka_unit_test(
+			a_busy_one_goes_when_the_waiting_outweighs_its_price_and_at_the_latest_when_due),
 		cmocka_unit_test(lru_orders_by_last_use_and_cost_by_reuse_times_reload_per_byte),
 	};
 

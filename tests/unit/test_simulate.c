@@ -6,11 +6,11 @@
 
 #define ROWS 300
 
-static const struct vgw__device_config gpu = { 0, false };
+static const struct vgw__device_config gpu = {0, false};
 static const struct vgw__engine_times times[3] = {
-	{ 20000, 3000, 2000, 2000 },
-	{ 20000, 3000, 2000, 2000 },
-	{ 20000, 3000, 2000, 2000 },
+	{20000, 3000, 2000, 2000},
+	{20000, 3000, 2000, 2000},
+	{20000, 3000, 2000, 2000},
 };
 static struct vgw__model_config models[3];
 static struct vgw__arrival arrivals[ROWS];
@@ -20,7 +20,7 @@ static struct vgw__simulation simulation_of(size_t count)
 	for (int m = 0; m < 3; m++)
 		models[m].devices = 1;
 	return (struct vgw__simulation){
-		.config = { .max_resident = 1, .max_wait_ms = 600000 },
+		.config = {.max_resident = 1, .max_wait_ms = 600000},
 		.device_count = 1,
 		.devices = &gpu,
 		.model_count = 3,
@@ -45,9 +45,9 @@ static void two_models_asked_in_turn_swap_each_time(void **state)
 	struct vgw__simulated out;
 
 	(void)state;
-	arrivals[0] = (struct vgw__arrival){ 0, 0, 1000 };
-	arrivals[1] = (struct vgw__arrival){ 60000, 1, 1000 };
-	arrivals[2] = (struct vgw__arrival){ 120000, 0, 1000 };
+	arrivals[0] = (struct vgw__arrival){0, 0, 1000};
+	arrivals[1] = (struct vgw__arrival){60000, 1, 1000};
+	arrivals[2] = (struct vgw__arrival){120000, 0, 1000};
 	for (int contender = 0; contender < VGW__CONTENDER_COUNT; contender++) {
 		out = run(&simulation, (enum vgw__contender)contender);
 		assert_int_equal(out.cold_starts, 3);
@@ -65,10 +65,10 @@ static void a_request_behind_the_lock_waits_for_a_swap_that_is_not_its_own(void 
 
 	(void)state;
 	simulation.config.max_resident = 2;
-	arrivals[0] = (struct vgw__arrival){ 0, 0, 1000 };
-	arrivals[1] = (struct vgw__arrival){ 30000, 1, 1000 };
-	arrivals[2] = (struct vgw__arrival){ 30001, 0, 1000 };
-	arrivals[3] = (struct vgw__arrival){ 30002, 0, 1000 };
+	arrivals[0] = (struct vgw__arrival){0, 0, 1000};
+	arrivals[1] = (struct vgw__arrival){30000, 1, 1000};
+	arrivals[2] = (struct vgw__arrival){30001, 0, 1000};
+	arrivals[3] = (struct vgw__arrival){30002, 0, 1000};
 	assert_int_equal(run(&simulation, VGW__CONTENDER_FIRST_COME).wait_max_ms, 20000);
 	assert_int_equal(run(&simulation, VGW__CONTENDER_FIRST_COME).wait_p50_ms, 19999);
 	assert_int_equal(run(&simulation, VGW__CONTENDER_LRU).wait_p50_ms, 0);
@@ -80,9 +80,9 @@ static void sleeping_makes_a_swap_cheap(void **state)
 	struct vgw__simulated out;
 
 	(void)state;
-	arrivals[0] = (struct vgw__arrival){ 0, 0, 1000 };
-	arrivals[1] = (struct vgw__arrival){ 60000, 1, 1000 };
-	arrivals[2] = (struct vgw__arrival){ 120000, 0, 1000 };
+	arrivals[0] = (struct vgw__arrival){0, 0, 1000};
+	arrivals[1] = (struct vgw__arrival){60000, 1, 1000};
+	arrivals[2] = (struct vgw__arrival){120000, 0, 1000};
 	simulation.config.max_asleep = 2;
 	for (int m = 0; m < 3; m++)
 		models[m].can_sleep = true;
@@ -104,8 +104,9 @@ static void draw_trace(void)
 		random ^= random >> 7;
 		random ^= random << 17;
 		at_ms += (int64_t)(random % 40000);
-		arrivals[i] = (struct vgw__arrival){ at_ms, (random >> 20) % 10 < 7 ? 0 : 1 + (int32_t)((random >> 30) % 2),
-			500 + (int64_t)((random >> 40) % 3000) };
+		arrivals[i] = (struct vgw__arrival){at_ms,
+			(random >> 20) % 10 < 7 ? 0 : 1 + (int32_t)((random >> 30) % 2),
+			500 + (int64_t)((random >> 40) % 3000)};
 	}
 }
 
@@ -149,10 +150,10 @@ static void a_trace_that_makes_no_sense_is_refused(void **state)
 	vgw_error err = VGW_ERROR_INIT;
 
 	(void)state;
-	arrivals[0] = (struct vgw__arrival){ 10, 0, 1000 };
-	arrivals[1] = (struct vgw__arrival){ 9, 0, 1000 };
+	arrivals[0] = (struct vgw__arrival){10, 0, 1000};
+	arrivals[1] = (struct vgw__arrival){9, 0, 1000};
 	assert_int_equal(vgw__simulate(&out, &simulation, VGW__CONTENDER_LRU, &err), VGW_INVALID);
-	arrivals[1] = (struct vgw__arrival){ 11, 3, 1000 };
+	arrivals[1] = (struct vgw__arrival){11, 3, 1000};
 	assert_int_equal(vgw__simulate(&out, &simulation, VGW__CONTENDER_LRU, NULL), VGW_INVALID);
 }
 
