@@ -68,7 +68,42 @@ vgw_status apply_registry(vgw_registry **out, const struct config *config, vgw_e
 	return status;
 }
 
-void apply_gateway_options(vgw_gateway_options *options, const struct config *config, vgw_logger logger)
+/* -1 is "never" in the configuration, 0 in the library. */
+static int64_t never_is_zero(int64_t ms)
+{
+	return ms < 0 ? 0 : ms;
+}
+
+static vgw_status fill_residency(struct apply_room *room, const struct config *config, vgw_error *err)
+{
+	vgw_residency_options *options = &room->residency;
+
+	*options = (vgw_residency_options)VGW_RESIDENCY_OPTIONS_INIT;
+	room->devices = calloc(config->devices.count + 1, sizeof(*room->devices));
+	if (!room->devices)
+		return vgw_error_set(err, VGW_NOMEM, 0, "devices");
+	for (size_t i = 0; i < config->devices.count; i++)
+		room->devices[i] = (vgw_memory){ config->devices.items[i].device,
+			(uint64_t)never_is_zero(config->devices.items[i].bytes) };
+	options->devices = room->devices;
+	options->device_count = config->devices.count;
+	options->preload = config->residency.preload.items;
+	options->preload_count = config->residency.preload.count;
+	options->max_resident = (uint32_t)config->residency.max_resident;
+	options->max_asleep = (uint32_t)config->residency.max_asleep;
+	options->policy = config->residency.policy == CONFIG_POLICY_COST ? VGW_POLICY_COST : VGW_POLICY_LRU;
+	options->on_exit = config->residency.on_exit == CONFIG_ON_EXIT_LEAVE ? VGW_ON_EXIT_LEAVE : VGW_ON_EXIT_STOP;
+	options->max_waiters = (uint32_t)config->limits.queue_requests;
+	options->max_wait_ms = config->residency.max_wait_ms;
+	options->min_resident_ms = config->residency.min_resident_ms;
+	options->idle_sleep_ms = never_is_zero(config->residency.idle_sleep_ms);
+	options->idle_stop_ms = never_is_zero(config->residency.idle_stop_ms);
+	options->drain_timeout_ms = config->timeouts.drain_ms;
+	return VGW_OK;
+}
+
+vgw_status apply_gateway_options(vgw_gateway_options *options, struct apply_room *room, const struct config *config,
+	vgw_logger logger, vgw_error *err)
 {
 	*options = (vgw_gateway_options)VGW_GATEWAY_OPTIONS_INIT;
 	options->logger = logger;
@@ -78,6 +113,14 @@ void apply_gateway_options(vgw_gateway_options *options, const struct config *co
 	options->idle_timeout_ms = config->timeouts.idle_ms;
 	options->total_timeout_ms = config->timeouts.total_ms;
 	options->max_body_bytes = (uint64_t)config->limits.body_bytes;
+	options->residency = &room->residency;
+	return fill_residency(room, config, err);
+}
+
+void apply_room_free(struct apply_room *room)
+{
+	free(room->devices);
+	room->devices = NULL;
 }
 
 static int take_systemd(struct front_listen *listens, size_t room, size_t *count, char *why, size_t size)

@@ -54,16 +54,20 @@ static void say(struct service *service, vgw_log_level level, const char *format
 vgw_status serve_check(const struct config *config, vgw_error *err)
 {
 	vgw_gateway_options options;
+	struct apply_room room = { 0 };
 	vgw_registry *registry = NULL;
 	vgw_gateway *gateway = NULL;
 	vgw_status status;
 
-	apply_gateway_options(&options, config, (vgw_logger){ 0 });
-	status = vgw_gateway_new(&gateway, &options, err);
+	status = apply_gateway_options(&options, &room, config, (vgw_logger){ 0 }, err);
+	options.state_dir = NULL; /* nothing is written, nothing taken over */
+	if (status == VGW_OK)
+		status = vgw_gateway_new(&gateway, &options, err);
 	if (status == VGW_OK)
 		status = apply_registry(&registry, config, err);
 	vgw_registry_unref(registry);
 	vgw_gateway_free(gateway);
+	apply_room_free(&room);
 	return status;
 }
 
@@ -159,10 +163,17 @@ static int publish(struct service *service, const struct config *config)
 {
 	vgw_error err = VGW_ERROR_INIT;
 	vgw_registry *registry = NULL;
+	struct apply_room room = { 0 };
+	vgw_gateway_options options;
 	vgw_status status = apply_registry(&registry, config, &err);
 
 	if (status == VGW_OK)
+		status = apply_gateway_options(&options, &room, config, service->logger, &err);
+	if (status == VGW_OK)
 		status = vgw_gateway_apply(service->gateway, registry, &err);
+	if (status == VGW_OK)
+		status = vgw_residency_configure(vgw_gateway_get_residency(service->gateway), &room.residency, &err);
+	apply_room_free(&room);
 	vgw_registry_unref(registry);
 	if (status != VGW_OK)
 		say(service, VGW_LOG_ERROR, "%s", err.text);
@@ -172,8 +183,10 @@ static int publish(struct service *service, const struct config *config)
 static int start(struct service *service)
 {
 	const struct config *config = service->config;
+	struct apply_room room = { 0 };
 	vgw_gateway_options options;
 	vgw_error err = VGW_ERROR_INIT;
+	vgw_status status;
 
 	if (open_signals(service) != 0) { /* before any thread: one that does not block SIGTERM would die of it */
 		(void)fprintf(stderr, "error: signals cannot be set up: %s\n", strerror(errno));
@@ -189,8 +202,11 @@ static int start(struct service *service)
 	service->access.sink = service->sink;
 	service->logger = log_sink_get_logger(service->sink);
 	raise_descriptors(service);
-	apply_gateway_options(&options, config, service->logger);
-	if (vgw_gateway_new(&service->gateway, &options, &err) != VGW_OK) {
+	status = apply_gateway_options(&options, &room, config, service->logger, &err);
+	if (status == VGW_OK)
+		status = vgw_gateway_new(&service->gateway, &options, &err);
+	apply_room_free(&room);
+	if (status != VGW_OK) {
 		say(service, VGW_LOG_ERROR, "%s", err.text);
 		return -1;
 	}

@@ -66,7 +66,7 @@ void vgw__call_discard(vgw_call *call)
 	vgw__buf_fini(&call->scratch);
 	vgw__buf_fini(&call->held);
 	vgw__free(call->outgoing);
-	vgw__free(call->head);
+	vgw__head_free(call->worker, call->head);
 	vgw__free(call->fault_text);
 	vgw__free(call);
 }
@@ -167,7 +167,7 @@ void vgw__call_give_head(vgw_call *call)
 		vgw__gauge(&call->seat->shard->open_streams, 1);
 	}
 	call->events.on_head(call->user, &head);
-	vgw__free(held);
+	vgw__head_free(call->worker, held);
 }
 
 enum vgw__flow vgw__call_deliver(vgw_call *call, const void *data, size_t len)
@@ -202,7 +202,7 @@ static void give_answer(vgw_defer *defer)
 		return;
 	}
 	body = vgw_fault_dup_body(call->fault, call->fault_text, NULL);
-	vgw__free(call->head);
+	vgw__head_free(call->worker, call->head);
 	call->head = vgw__head_new_own(call, vgw_fault_get_info(call->fault)->http, body ? strlen(body) : 0);
 	if (!call->head || !body) {
 		vgw__free(body);

@@ -101,11 +101,13 @@ static enum vgw__verdict judge(const struct vgw__response_head *head, const char
 	return VGW__VERDICT_FORWARD;
 }
 
-/* Not zeroed: most of it is room for text. */
-static struct vgw__held_head *new_head(uint32_t status, int64_t content_length)
+/* Not zeroed: most of it is room for text. A worker keeps one for the next answer: they are larger than what
+ * malloc() is quick with. */
+static struct vgw__held_head *new_head(vgw_worker *worker, uint32_t status, int64_t content_length)
 {
-	struct vgw__held_head *head = vgw__realloc(NULL, sizeof(*head));
+	struct vgw__held_head *head = worker->spare_head ? worker->spare_head : vgw__realloc(NULL, sizeof(*head));
 
+	worker->spare_head = NULL;
 	if (!head)
 		return NULL;
 	head->status = status;
@@ -114,6 +116,14 @@ static struct vgw__held_head *new_head(uint32_t status, int64_t content_length)
 	head->header_count = 0;
 	head->text_len = 0;
 	return head;
+}
+
+void vgw__head_free(vgw_worker *worker, struct vgw__held_head *head)
+{
+	if (!head)
+		return;
+	vgw__free(worker->spare_head);
+	worker->spare_head = head;
 }
 
 enum vgw__verdict vgw__head_judge(struct vgw__held_head **out, vgw_call *call, const struct vgw__response_head *head,
@@ -125,7 +135,7 @@ enum vgw__verdict vgw__head_judge(struct vgw__held_head **out, vgw_call *call, c
 	*out = NULL;
 	if (verdict != VGW__VERDICT_FORWARD)
 		return verdict;
-	held = new_head(head->status, head->content_length);
+	held = new_head(call->worker, head->status, head->content_length);
 	if (!held)
 		return VGW__VERDICT_NOMEM;
 	held->is_sse = head->status == 200 && begins_with(find(head, "content-type"), "text/event-stream");
@@ -142,7 +152,7 @@ enum vgw__verdict vgw__head_judge(struct vgw__held_head **out, vgw_call *call, c
 
 struct vgw__held_head *vgw__head_new_own(vgw_call *call, uint32_t status, size_t len)
 {
-	struct vgw__held_head *head = new_head(status, (int64_t)len);
+	struct vgw__held_head *head = new_head(call->worker, status, (int64_t)len);
 
 	if (!head)
 		return NULL;

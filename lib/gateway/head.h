@@ -32,6 +32,8 @@ enum vgw__verdict vgw__head_judge(struct vgw__held_head **out, vgw_call *call, c
 /* The head of an answer of our own with a JSON body of `len` bytes. NULL without memory. */
 struct vgw__held_head *vgw__head_new_own(vgw_call *call, uint32_t status, size_t len);
 
+void vgw__head_free(vgw_worker *worker, struct vgw__held_head *head); /* NULL is allowed */
+
 /* Add our own headers: request id, model, replica, timing. */
 void vgw__head_add_ours(struct vgw__held_head *head, const vgw_call *call);
 

@@ -175,6 +175,7 @@ void vgw_worker_detach(vgw_worker *worker)
 	if (worker->curl)
 		worker->curl->ops->destroy(worker->curl);
 	vgw__view_unref(worker->view);
+	vgw__free(worker->spare_head);
 	atomic_fetch_and(&worker->gateway->worker_places, ~(UINT64_C(1) << worker->place));
 	vgw__free(worker);
 }

@@ -67,6 +67,7 @@ struct vgw_worker {
 	struct vgw__transport *curl; /* made with the first https endpoint */
 	struct vgw__port *port; /* where leases arrive, and the news that some were cut */
 	struct vgw__list calls;
+	struct vgw__held_head *spare_head;
 	char id_prefix[9];
 	uint64_t id_next;
 };

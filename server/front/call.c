@@ -87,7 +87,7 @@ static void on_head(void *user, const vgw_answer_head *head)
 	if (x->stream)
 		stream_head(x, head);
 	else
-		x->reply = reply_of_head(head);
+		x->reply = reply_of_head(x, head);
 }
 
 static void convert(vgw_defer *defer)
@@ -139,7 +139,7 @@ static enum MHD_Result queue_answer(struct exchange *x)
 	x->answer_len = 0;
 	x->answer_capacity = 0;
 	if (x->is_broken || !reply) {
-		free(reply);
+		reply_free(x->worker, reply);
 		free(answer);
 		return MHD_NO;
 	}

@@ -64,7 +64,7 @@ void exchange_free(struct exchange *x)
 		write_log(x);
 	atomic_fetch_sub(&x->worker->front->requests, 1);
 	free(x->texts);
-	free(x->reply);
+	reply_free(x->worker, x->reply);
 	free(x->answer);
 	free(x);
 }
@@ -130,7 +130,7 @@ static enum MHD_Result refuse(struct exchange *x, void **state, vgw_fault fault,
 
 static enum MHD_Result answer_options(struct exchange *x, const char *allow)
 {
-	struct reply *reply = reply_new(204, NULL, x->request_id);
+	struct reply *reply = reply_new(x, 204, NULL);
 
 	if (reply)
 		reply_add(reply, "Allow", allow);
@@ -160,7 +160,7 @@ static enum MHD_Result answer_route(struct exchange *x, const char *url)
 	x->route->answer(&view, &answer);
 	if (!answer.body)
 		return reply_fault(x, VGW_FAULT_OUT_OF_MEMORY, NULL, NULL);
-	reply = reply_new(answer.status, answer.type, x->request_id);
+	reply = reply_new(x, answer.status, answer.type);
 	return reply_queue(x, reply, answer.body, strlen(answer.body), answer.free_fn);
 }
 

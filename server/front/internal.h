@@ -72,6 +72,7 @@ struct worker {
 	struct link lingering;
 	size_t suspended_count;
 	size_t stream_count;
+	struct reply *spare_reply;
 	char id_prefix[9];
 	uint32_t id_next;
 	bool is_draining;
@@ -171,8 +172,9 @@ void exchange_resume(struct exchange *x);
 void exchange_forget_body(struct exchange *x);
 
 /* reply.c */
-struct reply *reply_new(uint32_t status, const char *type, const char *request_id);
-struct reply *reply_of_head(const vgw_answer_head *head);
+struct reply *reply_new(const struct exchange *x, uint32_t status, const char *type);
+struct reply *reply_of_head(const struct exchange *x, const vgw_answer_head *head);
+void reply_free(struct worker *worker, struct reply *reply); /* NULL is allowed */
 void reply_add(struct reply *reply, const char *name, const char *value);
 /* Queue it with MHD; takes over the reply, and the body, which free_fn frees. MHD_NO: MHD closes the connection. */
 enum MHD_Result reply_queue(struct exchange *x, struct reply *reply, char *body, size_t len,

@@ -25,36 +25,50 @@ void reply_add(struct reply *reply, const char *name, const char *value)
 	add(reply, name, strlen(name), value, strlen(value));
 }
 
-struct reply *reply_new(uint32_t status, const char *type, const char *request_id)
+/* A worker keeps one for the next answer: they are larger than what malloc() is quick with. */
+static struct reply *take_reply(struct worker *worker, uint32_t status, int64_t content_length)
 {
-	struct reply *reply = malloc(sizeof(*reply));
+	struct reply *reply = worker->spare_reply ? worker->spare_reply : malloc(sizeof(*reply));
 
+	worker->spare_reply = NULL;
 	if (!reply)
 		return NULL;
 	reply->status = status;
 	reply->is_stream = false;
 	reply->must_close = false;
-	reply->content_length = -1;
+	reply->content_length = content_length;
 	reply->header_count = 0;
 	reply->text_len = 0;
-	if (type)
-		reply_add(reply, "content-type", type);
-	reply_add(reply, "x-request-id", request_id);
 	return reply;
 }
 
-struct reply *reply_of_head(const vgw_answer_head *head)
+void reply_free(struct worker *worker, struct reply *reply)
 {
-	struct reply *reply = malloc(sizeof(*reply));
+	if (!reply)
+		return;
+	free(worker->spare_reply);
+	worker->spare_reply = reply;
+}
+
+struct reply *reply_new(const struct exchange *x, uint32_t status, const char *type)
+{
+	struct reply *reply = take_reply(x->worker, status, -1);
 
 	if (!reply)
 		return NULL;
-	reply->status = head->status;
+	if (type)
+		reply_add(reply, "content-type", type);
+	reply_add(reply, "x-request-id", x->request_id);
+	return reply;
+}
+
+struct reply *reply_of_head(const struct exchange *x, const vgw_answer_head *head)
+{
+	struct reply *reply = take_reply(x->worker, head->status, head->content_length);
+
+	if (!reply)
+		return NULL;
 	reply->is_stream = head->is_stream != 0;
-	reply->must_close = false;
-	reply->content_length = head->content_length;
-	reply->header_count = 0;
-	reply->text_len = 0;
 	for (size_t i = 0; i < head->header_count; i++)
 		add(reply, head->headers[i].name, head->headers[i].name_len, head->headers[i].value,
 			head->headers[i].value_len);
@@ -95,19 +109,19 @@ enum MHD_Result reply_queue(struct exchange *x, struct reply *reply, char *body,
 	}
 	if (response)
 		MHD_destroy_response(response);
-	free(reply);
+	reply_free(x->worker, reply);
 	return result;
 }
 
 enum MHD_Result reply_fault(struct exchange *x, vgw_fault fault, const char *why, const char *allow)
 {
 	const vgw_fault_info *info = vgw_fault_get_info(fault);
-	struct reply *reply = reply_new(info->http, "application/json", x->request_id);
+	struct reply *reply = reply_new(x, info->http, "application/json");
 	char *body = vgw_fault_dup_body(fault, why, NULL);
 
 	x->facts.fault = info->code;
 	if (!reply || !body) {
-		free(reply);
+		reply_free(x->worker, reply);
 		vgw_free(body);
 		return MHD_NO;
 	}
@@ -154,7 +168,7 @@ char *reply_print_head(const struct reply *reply, bool is_chunked, bool is_close
 
 char *reply_print_fault(const struct exchange *x, vgw_fault fault, const char *why, size_t *len)
 {
-	struct reply *reply = reply_new(vgw_fault_get_info(fault)->http, "application/json", x->request_id);
+	struct reply *reply = reply_new(x, vgw_fault_get_info(fault)->http, "application/json");
 	char *body = vgw_fault_dup_body(fault, why, NULL);
 	size_t head_len = 0;
 	char *head = NULL, *text = NULL;
@@ -171,7 +185,7 @@ char *reply_print_fault(const struct exchange *x, vgw_fault fault, const char *w
 	} else {
 		free(head);
 	}
-	free(reply);
+	reply_free(x->worker, reply);
 	vgw_free(body);
 	return text;
 }

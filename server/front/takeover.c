@@ -253,10 +253,10 @@ static void put_head(struct exchange *x)
 
 void stream_head(struct exchange *x, const vgw_answer_head *head)
 {
-	x->reply = reply_of_head(head);
+	x->reply = reply_of_head(x, head);
 	put_head(x);
 	if (x->reply && x->reply->content_length < 0) {
-		free(x->reply); /* an open stream needs it no more */
+		reply_free(x->worker, x->reply); /* an open stream needs it no more */
 		x->reply = NULL;
 	}
 }

@@ -238,5 +238,6 @@ void worker_fini(struct worker *worker)
 		vgw_defer_cancel(worker->loop, &worker->pump);
 	}
 	vgw_loop_free(worker->loop);
+	free(worker->spare_reply);
 	free(worker->listeners);
 }

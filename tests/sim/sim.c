@@ -10,10 +10,11 @@
 #define CHOICES(XX)                                                                                          \
 	XX(REQUEST, 14)                                                                                      \
 	XX(USE, 8)                                                                                           \
-	XX(RELEASE, 14) XX(ANSWER, 22) XX(ADVANCE_LITTLE, 10) XX(ADVANCE, 8) XX(ADVANCE_FAR, 1)              \
-		XX(CANCEL, 3) XX(ANSWER_BADLY, 2) XX(FAIL, 2) XX(DIE, 1) XX(LOAD, 1) XX(UNLOAD, 1)           \
-			XX(FORCE_UNLOAD, 1) XX(SLEEP, 1) XX(PIN, 1) XX(UNPIN, 2) XX(RESET, 2) XX(FORGET, 1)  \
-				XX(CHANGE, 1) XX(PROGRESS, 1) XX(STALE, 2) XX(PRELOAD, 1) XX(CONFIGURE, 1)
+	XX(RELEASE, 14)                                                                                      \
+	XX(ANSWER, 22) XX(ADVANCE_LITTLE, 10) XX(ADVANCE, 8) XX(ADVANCE_FAR, 1) XX(CANCEL, 3)                \
+		XX(ANSWER_BADLY, 2) XX(FAIL, 2) XX(DIE, 1) XX(LOAD, 1) XX(UNLOAD, 1) XX(FORCE_UNLOAD, 1)     \
+			XX(SLEEP, 1) XX(PIN, 1) XX(UNPIN, 2) XX(RESET, 2) XX(FORGET, 1) XX(CHANGE, 1)        \
+				XX(PROGRESS, 1) XX(STALE, 2) XX(PRELOAD, 1) XX(CONFIGURE, 1)
 
 enum choice {
 #define XX(name, often) CHOICE_##name,
@@ -148,12 +149,15 @@ static int32_t with_lease(const struct world *world, int32_t m)
 	return m;
 }
 
-static void answer(struct world *world, int32_t m, bool is_success)
+/* A cancelled activation may succeed all the same: it was too late to stop it. */
+static void answer(struct world *world, int32_t m, bool is_success, bool is_too_late)
 {
-	if (world->model[m].op != WORLD_OP_NONE)
+	const struct world_model *model = &world->model[m];
+
+	if (model->op != WORLD_OP_NONE)
 		world_answer(world, m,
-			is_success && !(world->model[m].op == WORLD_OP_ACTIVATE &&
-					      world->model[m].op_is_cancelled));
+			is_success &&
+				(model->op != WORLD_OP_ACTIVATE || !model->op_is_cancelled || is_too_late));
 	else
 		world_release(world, m); /* an IDLE that is due */
 }
@@ -228,10 +232,10 @@ void sim_step(struct world *world, uint64_t choice)
 		world_release(world, with_lease(world, m));
 		break;
 	case CHOICE_ANSWER:
-		answer(world, with_operation(world, m), true);
+		answer(world, with_operation(world, m), true, arg % 2);
 		break;
 	case CHOICE_ANSWER_BADLY:
-		answer(world, with_operation(world, m), false);
+		answer(world, with_operation(world, m), false, false);
 		break;
 	case CHOICE_FAIL:
 		world_fail(world, with_operation(world, m), VGW__FAILURE_OOM + (enum vgw__failure)(arg % 4));

@@ -223,7 +223,7 @@ static bool make(struct node *node, int move)
 		world_release(world, m);
 		return true;
 	case 3:
-		if (model->op == WORLD_OP_NONE || (model->op == WORLD_OP_ACTIVATE && model->op_is_cancelled))
+		if (model->op == WORLD_OP_NONE)
 			return false;
 		world_answer(world, m, true);
 		return true;
