@@ -8,6 +8,7 @@
 
 #include <vllmgw/common.h>
 #include <vllmgw/controller.h>
+#include <vllmgw/event.h>
 #include <vllmgw/gateway.h>
 #include <vllmgw/log.h>
 #include <vllmgw/loop.h>

@@ -104,6 +104,10 @@ static void enter_absent(struct vgw__planner *p, struct vgw__replica *r, enum vg
 	if (r->verdict == VGW__VERDICT_BACKOFF && !r->is_removed && r->until_ms > p->now_ms) {
 		r->verdict = VGW__VERDICT_ABSENT;
 		vgw__machine_set_state(p, r, VGW__STATE_BACKOFF, VGW__CAUSE_FAILED, r->until_ms);
+		/* who came while it was swept is told what those who come now are told */
+		if (r->until_ms == VGW__NEVER || r->failures > 1)
+			vgw__waiters_refuse_all(p, r, r->until_ms == VGW__NEVER ? VGW__REASON_BROKEN
+				: VGW__REASON_BACKOFF, VGW__NEVER);
 	} else {
 		r->verdict = VGW__VERDICT_ABSENT;
 		vgw__machine_set_state(p, r, VGW__STATE_ABSENT, cause, VGW__NEVER);

@@ -47,7 +47,7 @@ static const struct stub {
 	const char *kind;
 	const char *backend_json;
 } stubs[] = {
-	{ "process", "{\"kind\":\"process\",\"command\":[\"true\"]}" },
+	{ "process", "{\"kind\":\"process\",\"command\":[\"true\",\"${PORT}\"]}" },
 };
 
 static const char *stub_of(const char *kind)

@@ -106,7 +106,8 @@ void vgw__waiters_answer(vgw_residency *residency, int32_t index, const struct v
 	residency->free_waiters[residency->free_waiter_count++] = index;
 	waiter->index = VGW__NOBODY;
 	if (action->kind == VGW__ACTION_REFUSE) {
-		refuse(waiter, action->reason, action->eta_ms);
+		/* Trying again does not mend a wrong configuration. */
+		refuse(waiter, action->reason, action->failure == VGW__FAILURE_USER ? -1 : action->eta_ms);
 		return;
 	}
 	vgw__gate_force(waiter->resident);
