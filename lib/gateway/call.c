@@ -32,9 +32,9 @@ void vgw__call_drop_upstream(vgw_call *call)
 	if (call->upstream)
 		vgw__upstream_cancel(call->upstream);
 	call->upstream = NULL;
-	if (call->target)
+	if (call->is_dispatched)
 		atomic_fetch_sub_explicit(&call->target->in_flight, 1, memory_order_relaxed);
-	call->target = NULL;
+	call->is_dispatched = false; /* the target stays: it is told who failed */
 }
 
 static void release_lease(vgw_call *call)
@@ -282,6 +282,7 @@ void vgw__call_send(vgw_call *call, const char *why)
 	}
 	place = vgw__balance_place(call->targets, call->target);
 	call->tried |= UINT64_C(1) << (place < 63 ? place : 63);
+	call->is_dispatched = true;
 	atomic_fetch_add_explicit(&call->target->in_flight, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&call->target->total, 1, memory_order_relaxed);
 	call->attempts++;

@@ -55,7 +55,7 @@ struct vgw_call {
 	struct vgw__view *view;
 	struct vgw__seat *seat;
 	struct vgw__targets *targets; /* reference */
-	struct vgw__target *target;   /* in it, counted in flight; NULL: none */
+	struct vgw__target *target;   /* in it, the last that was tried; NULL: none */
 	uint64_t cuts;                /* of the resident, when the lease began */
 	struct vgw__waiter *waiter;   /* while LEASE */
 	struct vgw__upstream_call *upstream;
@@ -67,6 +67,7 @@ struct vgw_call {
 	vgw_operation operation;
 	enum vgw__call_state state;
 	bool has_lease;
+	bool is_dispatched; /* counted in the target's flight */
 	bool is_stream;  /* the request asks for one */
 	bool is_sse;     /* the answer is one */
 	bool is_sent;    /* the request went out completely */
