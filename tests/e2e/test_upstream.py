@@ -81,7 +81,8 @@ def test_an_engine_that_fails_before_its_answer_is_told_by_a_status_and_asked_on
     assert engine.counters()["requests"] == 1, "never a second time"
     assert gateway.resident_bytes() - memory < 8 << 20
     line = gateway.access_of(answer)
-    assert (line["status"], line["outcome"]) == (status, code)
+    assert (line["status"], line["outcome"], line["replica"]) == (status, code, engine.url)
+    assert answer.get("x-vllmgw-replica") == "small/0", "who failed can be told"
     engine.reset()
     assert gateway.chat("small").status == 200, "the next one is served"
     if "HTML" not in name:
