@@ -292,7 +292,7 @@ enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, c
 	struct listener *listener = user;
 	struct exchange *x = *state;
 
-	listener->worker->barren = 0;
+	listener->barren = 0;
 	if (!x) {
 		x = new_exchange(listener, connection);
 		if (!x)

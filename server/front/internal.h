@@ -32,6 +32,7 @@ struct listener {
 	struct worker *worker;
 	struct MHD_Daemon *daemon;
 	vgw_watch watch; /* the daemon's epoll descriptor */
+	uint32_t barren; /* turns that left work behind since MHD last had none, or called our handler */
 };
 
 enum deadline_kind {
@@ -63,7 +64,6 @@ struct worker {
 	size_t listener_count;
 	vgw_defer pump;    /* run MHD at the end of the turn: something was resumed */
 	vgw_timer again;   /* MHD has more to do than fits one turn: go on in the next */
-	uint32_t barren;   /* such turns since MHD last called our handler */
 	vgw_timer sweep;   /* deadlines of connections, clients that left while suspended */
 	int64_t sweep_at_ms;
 	vgw_message drain_order; /* the stage changed */

@@ -45,17 +45,21 @@ static void on_again(vgw_timer *timer)
 /* One run may leave work behind (a response after a resume takes about three): it says so by a timeout of zero. What
  * is left after a few rounds (a body comes in pieces as large as MHD's buffer) goes on in the next turn, after the
  * others: its epoll descriptor does not tell of it again. */
-static void run_daemon(struct worker *worker, struct MHD_Daemon *daemon)
+static void run_daemon(struct listener *listener)
 {
+	struct MHD_Daemon *daemon = listener->daemon;
+	struct worker *worker = listener->worker;
 	MHD_UNSIGNED_LONG_LONG timeout = 0;
 
 	for (int round = 0; round < MHD_ROUNDS; round++) {
-		if (MHD_run(daemon) != MHD_YES || MHD_get_timeout(daemon, &timeout) != MHD_YES || timeout != 0)
+		if (MHD_run(daemon) != MHD_YES || MHD_get_timeout(daemon, &timeout) != MHD_YES || timeout != 0) {
+			listener->barren = 0;
 			return;
+		}
 	}
-	if (++worker->barren == BARREN_MAX)
+	if (++listener->barren == BARREN_MAX)
 		bodies_drop_stuck(worker);
-	if (worker->barren >= BARREN_MAX)
+	if (listener->barren >= BARREN_MAX)
 		return; /* nothing comes of it: the next event or sweep tries again */
 	if (vgw_timer_start(worker->loop, &worker->again, worker_now_ms(worker), on_again) != VGW_OK)
 		worker_pump(worker); /* no memory: in this turn */
@@ -67,7 +71,7 @@ static void on_pump(vgw_defer *defer)
 
 	for (size_t i = 0; i < worker->listener_count; i++) {
 		if (worker->listeners[i].daemon)
-			run_daemon(worker, worker->listeners[i].daemon);
+			run_daemon(&worker->listeners[i]);
 	}
 }
 
@@ -78,10 +82,8 @@ void worker_pump(struct worker *worker)
 
 static void on_daemon(vgw_watch *watch, uint32_t events)
 {
-	struct listener *listener = watch->user;
-
 	(void)events;
-	run_daemon(listener->worker, listener->daemon);
+	run_daemon(watch->user);
 }
 
 /* --- stopping ------------------------------------------------------------------------------------------------- */

@@ -324,13 +324,13 @@ def settled(measure, quiet=0.5, timeout=60):
 
 
 def test_a_slow_reader_gets_every_byte_in_the_end():
-    with Engine(served_model_name="small", tokens=2000, chunk_bytes="4KiB") as engine, Gateway({"small": engine}) as gateway:
+    with Engine(served_model_name="small", tokens=1000, chunk_bytes="4KiB") as engine, Gateway({"small": engine}) as gateway:
         expected = gateway.chat("small", stream=True, timeout=60).body
-        with gateway.connect(receive_buffer=4096) as connection:
+        with gateway.connect(receive_buffer=16384) as connection:
             connection.send(post(stream=True))
             settled(lambda: engine.counters()["bytes_sent"])
             answer = connection.read_answer()
-        assert answer.is_clean and answer.body == expected and len(expected) > 8 * MIB
+        assert answer.is_clean and answer.body == expected and len(expected) > 4 * MIB
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -194,6 +194,7 @@ def test_bytes_that_two_readers_could_take_in_two_ways_are_refused(gateway, engi
         assert all(request["body"].encode() == CHAT for request in seen)
         return
     raw = gateway.converse(data, timeout=10)
+    assert raw or not name.startswith("25"), "a head that is too long is told so, not left to the deadline"
     if raw:
         answer = first_answer(raw)
         assert answer.status in {400, 408, 413, 414, 417, 431, 501, 505}
