@@ -187,7 +187,7 @@ static void fail_before_head(vgw_call *call, const struct vgw__upstream_result *
 		vgw__call_fail(call, VGW_FAULT_BAD_UPSTREAM_RESPONSE, result->why);
 		break;
 	case VGW__OUTCOME_FAILED:
-		vgw__call_fail(call, VGW_FAULT_INTERNAL_ERROR, result->why);
+		vgw__call_fail(call, VGW_FAULT_SERVER_OVERLOADED, result->why);
 		break;
 	default:
 		vgw__call_fail(call, VGW_FAULT_UPSTREAM_CONNECTION_LOST, NULL);

@@ -365,14 +365,17 @@ def test_over_the_limit_of_connections_nobody_is_served_badly(engine):
         assert gateway.chat("small").status == 200
 
 
-def test_row_88_without_descriptors_it_waits_without_spinning_and_recovers():
+def test_row_88_without_descriptors_it_says_so_waits_without_spinning_and_recovers():
     with Engine(served_model_name="small", ttft="60s") as engine:
         limit = ["prlimit", "--nofile=40:40"]
         with Gateway({"small": engine}, limits={"connections": 200, "header_timeout": "60s"}, program=limit) as gateway:
             held = [gateway.connect() for _ in range(100)]
+            wait_until(lambda: gateway.descriptors() == 40, what="the last descriptor's use")
             for number, connection in enumerate(held):
                 connection.send_unless_closed(post(stream=number % 2 == 0))
-            settled(lambda: engine.counters()["requests"], quiet=0.3)
+            answers = gateway.access(8)
+            assert {(line["status"], line["outcome"]) for line in answers} == {(503, "server_overloaded")}
+            settled(lambda: len(gateway.text), quiet=0.3)
             cpu, began = gateway.cpu_seconds(), time.monotonic()
             wait_until(lambda: time.monotonic() - began > 1, what="a second")
             assert gateway.cpu_seconds() - cpu < 0.5, "waiting for a descriptor is no busy loop"
