@@ -21,7 +21,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { LISTENS_MAX = 16, DRAIN_TICK_MS = 50, RESERVED_FDS = 128 };
+enum { LISTENS_MAX = 16, DRAIN_TICK_MS = 50, FRESH_MS = 250, RESERVED_FDS = 128 };
 
 struct service {
 	struct config *config;
@@ -256,9 +256,17 @@ static void wait_for_stop(struct service *service)
 	}
 }
 
+/* A client that has connected a moment ago has its request on the way: it is given a moment to be told. */
+static bool is_busy(struct service *service, int64_t fresh_until_ms)
+{
+	return front_count_requests(service->front) > 0 ||
+	       (front_count_fresh(service->front) > 0 && vgw_now_ms() < fresh_until_ms);
+}
+
 /* Requests under way have drain_ms; a second signal ends the patience. */
 static void drain(struct service *service)
 {
+	int64_t fresh_until_ms = vgw_now_ms() + FRESH_MS;
 	int64_t until_ms = vgw_now_ms() + service->config->timeouts.drain_ms;
 	struct pollfd poller = { .fd = service->signals, .events = POLLIN };
 	uint64_t left;
@@ -267,7 +275,7 @@ static void drain(struct service *service)
 	front_drain(service->front);
 	left = front_count_requests(service->front);
 	say(service, VGW_LOG_INFO, "stopping: %llu request%s under way", (unsigned long long)left, left == 1 ? "" : "s");
-	while (front_count_requests(service->front) > 0 && vgw_now_ms() < until_ms) {
+	while (is_busy(service, fresh_until_ms) && vgw_now_ms() < until_ms) {
 		if (poll(&poller, 1, DRAIN_TICK_MS) > 0)
 			break;
 	}

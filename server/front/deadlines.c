@@ -39,6 +39,9 @@ void deadline_start(struct connection *connection, enum deadline_kind kind)
 void deadline_stop(struct connection *connection)
 {
 	link_remove(&connection->link);
+	if (connection->is_fresh)
+		atomic_fetch_sub(&connection->worker->front->fresh, 1);
+	connection->is_fresh = false;
 }
 
 /* MHD has sent nothing for the request under way: the answer can be written past it. Closing both sides makes MHD let

@@ -119,13 +119,13 @@ static struct exchange *new_exchange(struct listener *listener, struct MHD_Conne
 	x->facts.completion_tokens = -1;
 	x->facts.first_byte_us = -1;
 	x->facts.queue_us = -1;
+	atomic_fetch_add(&x->worker->front->requests, 1); /* before the connection is not fresh any more */
 	if (x->connection) {
 		memcpy(x->peer, x->connection->peer, sizeof(x->peer));
 		x->connection->exchange = x;
 		deadline_stop(x->connection);
 	}
 	worker_make_id(x->worker, x->request_id);
-	atomic_fetch_add(&x->worker->front->requests, 1);
 	return x;
 }
 

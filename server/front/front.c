@@ -109,6 +109,11 @@ void front_drain(struct front *front)
 	order(front, FRONT_DRAINING);
 }
 
+uint64_t front_count_fresh(const struct front *front)
+{
+	return atomic_load(&front->fresh);
+}
+
 uint64_t front_count_requests(const struct front *front)
 {
 	return atomic_load(&front->requests);

@@ -51,6 +51,7 @@ const char *front_get_address(const struct front *front, size_t listener);
 void front_drain(struct front *front);
 /* Requests under way: in exchanges and streams. */
 uint64_t front_count_requests(const struct front *front);
+uint64_t front_count_fresh(const struct front *front); /* accepted connections that have not asked anything yet */
 /* End what is left, join the threads, free. NULL is allowed. */
 void front_free(struct front *front);
 

@@ -50,6 +50,7 @@ struct connection {
 	struct exchange *exchange; /* its request under way, if any */
 	int fd;
 	int64_t since_ms;
+	bool is_fresh; /* accepted, and nothing has been asked yet */
 	char peer[PEER_BYTES];
 };
 
@@ -90,6 +91,7 @@ struct front {
 	uint32_t connections_each;
 	int64_t begun_ms;
 	atomic_uint_fast64_t requests;   /* under way */
+	atomic_uint_fast64_t fresh;      /* connections on which nothing has been asked yet */
 	atomic_uint_fast64_t body_bytes; /* in memory */
 	atomic_uint stage;               /* enum front_stage */
 };

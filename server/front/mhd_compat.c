@@ -48,6 +48,8 @@ static void open_connection(struct listener *listener, struct MHD_Connection *mh
 	link_init(&connection->link);
 	peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	print_peer(connection, peer ? peer->client_addr : NULL);
+	connection->is_fresh = true;
+	atomic_fetch_add(&listener->worker->front->fresh, 1);
 	deadline_start(connection, DEADLINE_HEAD);
 }
 
@@ -61,7 +63,7 @@ static void on_connection(void *user, struct MHD_Connection *mhd, void **state,
 		return;
 	}
 	if (connection) {
-		link_remove(&connection->link);
+		deadline_stop(connection);
 		free(connection);
 	}
 	*state = NULL;

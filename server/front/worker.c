@@ -92,6 +92,7 @@ static void drain(struct worker *worker)
 {
 	if (worker->is_draining)
 		return;
+	on_pump(&worker->pump); /* accepts those whom the end of the listening socket would reset */
 	worker->is_draining = true;
 	for (size_t i = 0; i < worker->listener_count; i++) {
 		int fd = MHD_quiesce_daemon(worker->listeners[i].daemon);

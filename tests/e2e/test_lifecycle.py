@@ -135,6 +135,19 @@ def test_the_end_of_the_drain_cuts_every_phase_and_says_so(attempt):
             engine.wait_for(lambda counters: counters["open"] == 0)
 
 
+def test_a_connection_just_accepted_gets_an_answer_although_the_server_stops():
+    with Engine(model="small") as engine, Gateway({"small": engine}, workers=2) as gateway:
+        base, request = gateway.descriptors(), http("POST", PATH, chat_body("small"))
+        fresh = [gateway.connect() for _ in range(20)]
+        wait_until(lambda: gateway.descriptors() == base + 20, 10, "their acceptance")
+        gateway.term()
+        wait_for_text(gateway, "stopping: ")
+        for connection in fresh:
+            connection.send(request)
+        codes = {connection.read_answer().error["code"] for connection in fresh}
+        assert codes == {"shutting_down"} and ended(gateway, 5) == 0
+
+
 def test_an_idle_server_stops_at_once_by_both_signals():
     for number in (signal.SIGTERM, signal.SIGINT):
         with Gateway({"small": "http://127.0.0.1:9"}, workers=2) as gateway:

@@ -211,7 +211,8 @@ class Gateway:
         self.folder = tempfile.mkdtemp(prefix="vgw-gateway-")
         self.log_path = os.path.join(self.folder, "log")
         self.config_path = os.path.join(self.folder, "vllmgw.yaml")
-        self.port, self._models, self._keys = None, models, {"listen": "127.0.0.1:0", "workers": workers, **keys}
+        self.port, self._models, self._keys = None, models, {
+            "listen": "127.0.0.1:0", "workers": workers, "state_dir": self.folder, **keys}
         self.write_config(text) if text is not None else self.configure()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
