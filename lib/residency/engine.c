@@ -114,6 +114,7 @@ static void heard_death(vgw_message *message)
 	event.generation = engine->death_generation;
 	(void)snprintf(engine->failure, sizeof(engine->failure), "%s", engine->death_reason);
 	(void)pthread_mutex_unlock(&engine->words);
+	engine->is_dead = !engine->is_busy;
 	if (!event.generation) /* adopted, and dead before the planner gave it a number */
 		event.generation = atomic_load(&engine->generation);
 	if (engine->slot != VGW__NOBODY)

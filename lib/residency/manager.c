@@ -85,6 +85,7 @@ static void give_order(struct vgw__engine *engine, const struct vgw__action *act
 	const struct vgw__order order = {
 		.kind = kind, .depth = action->depth, .ticket = action->ticket, .devices = action->devices,
 		.deadline_ms = action->deadline_ms, .settle_ms = engine->residency->given.settle_ms,
+		.is_wake = action->is_wake,
 	};
 
 	if (kind == VGW__OPERATION_ACTIVATE)
