@@ -24,12 +24,12 @@
 #include <vllmgw/log.h>
 #include <vllmgw/loop.h>
 #include <vllmgw/model.h>
+#include <vllmgw/principal.h>
 #include <vllmgw/residency.h>
 #include <vllmgw/status.h>
 
 VGW_BEGIN_DECLS
 
-typedef struct vgw_gateway vgw_gateway;
 typedef struct vgw_worker vgw_worker;
 typedef struct vgw_call vgw_call;
 
@@ -75,6 +75,9 @@ typedef struct vgw_gateway_options {
 	uint32_t max_workers;          /* 0 = 64 */
 	uint32_t max_json_tokens;      /* values of a request's body; 0 = 1000000 */
 	const vgw_residency_options *residency; /* who is in memory; NULL: its defaults */
+	const vgw_limit_store *limit_store; /* borrowed until vgw_gateway_free(); NULL: limits count in this process */
+	void *limit_store_user;
+	uint64_t address_rpm;          /* requests a minute of an address without a principal; 0: no limit */
 } vgw_gateway_options;
 
 #define VGW_GATEWAY_OPTIONS_INIT { .size = sizeof(vgw_gateway_options) }
@@ -98,6 +101,8 @@ typedef struct vgw_request {
 	const char *accept;       /* header values, NULL: absent */
 	const char *traceparent;
 	const char *tracestate;
+	vgw_principal *principal; /* who asks; the call takes a reference of its own. NULL: nobody in particular */
+	const char *address;      /* whom to count when there is no principal: "192.0.2.7"; NULL: nobody */
 } vgw_request;
 
 #define VGW_REQUEST_INIT { .size = sizeof(vgw_request) }
@@ -129,6 +134,9 @@ typedef struct vgw_call_report {
 	int64_t total_us;
 	int64_t prompt_tokens;    /* -1: the engine did not say */
 	int64_t completion_tokens;
+	uint32_t is_estimated;    /* 1: the answer broke off, the tokens are counted by its events */
+	vgw_limit_reason limited; /* which limit refused it */
+	int64_t limit_us;         /* waiting for the limits' store; -1: not asked */
 } vgw_call_report;
 
 typedef enum vgw_flow {
@@ -221,6 +229,10 @@ VGW_API VGW_CHECKED vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worke
  *  Owns: the call is taken.  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_call_cancel(vgw_call *call);
 
+/** What on_end would tell if the call ended now: for the records of one that is about to be cancelled.
+ *  Owns: *report's texts are the call's.  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API void vgw_call_get_report(const vgw_call *call, vgw_call_report *report);
+
 /** There is room again after VGW_FLOW_FULL. Does nothing when the call is not paused.
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_call_resume(vgw_call *call);
@@ -248,6 +260,17 @@ VGW_API char *vgw_gateway_dup_models(vgw_gateway *gateway);
  *  Owns: returned to the caller: vgw_free().  Threads: any.  Blocks: never for long.
  *  Errors: NOT_FOUND, NOMEM in *err.  Since: 0.1 */
 VGW_API char *vgw_gateway_dup_model(vgw_gateway *gateway, const char *name, size_t len, vgw_error *err);
+
+/** The same two for one who may not use every model: others are not listed, and do not exist. NULL may use all.
+ *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never for long.
+ *  Errors: none.  Since: 0.1 */
+VGW_API char *vgw_gateway_dup_models_of(vgw_gateway *gateway, const vgw_principal *principal);
+
+/** See above.
+ *  Owns: returned to the caller: vgw_free().  Threads: any.  Blocks: never for long.
+ *  Errors: NOT_FOUND, NOMEM in *err.  Since: 0.1 */
+VGW_API char *vgw_gateway_dup_model_of(vgw_gateway *gateway, const vgw_principal *principal, const char *name,
+	size_t len, vgw_error *err);
 
 /** Counters and histograms in Prometheus' text format.
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never for long.

@@ -13,6 +13,7 @@
 #include <vllmgw/log.h>
 #include <vllmgw/loop.h>
 #include <vllmgw/model.h>
+#include <vllmgw/principal.h>
 #include <vllmgw/residency.h>
 #include <vllmgw/router.h>
 #include <vllmgw/status.h>

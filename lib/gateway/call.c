@@ -3,6 +3,7 @@
 #include "gateway/call.h"
 
 #include "balance/choose.h"
+#include "gateway/allowance.h"
 #include "gateway/fault.h"
 #include "gateway/head.h"
 #include "util/alloc.h"
@@ -61,6 +62,10 @@ void vgw__call_discard(vgw_call *call)
 	vgw__gauge(&shard->in_flight, -1);
 	if (call->is_counted)
 		vgw__gauge(&shard->open_streams, -1);
+	vgw__allowance_free(call);
+	if (call->withhold)
+		vgw__withhold_fini(call->withhold);
+	vgw__free(call->withhold);
 	vgw__targets_unref(call->targets);
 	vgw__view_unref(call->view);
 	vgw__buf_fini(&call->scratch);
@@ -73,67 +78,13 @@ void vgw__call_discard(vgw_call *call)
 
 /* --- the end -------------------------------------------------------------------------------------------------- */
 
-static int64_t since_us(const vgw_call *call, int64_t at_ns)
-{
-	return at_ns ? (at_ns - call->begun_ns) / 1000 : -1;
-}
-
-static void count_tokens(atomic_uint_fast64_t *counter, int64_t tokens)
-{
-	if (tokens > 0)
-		vgw__count(counter, (uint64_t)tokens);
-}
-
-static void record(vgw_call *call, uint32_t status, const struct vgw__usage *usage)
-{
-	struct vgw__shard *shard = call->seat->shard;
-	int64_t waited_ns = call->leased_ns ? call->leased_ns - call->begun_ns : 0;
-
-	vgw__count_code(shard, status);
-	vgw__count(&shard->bytes_in, call->bytes_in);
-	vgw__count(&shard->bytes_out, call->bytes_out);
-	vgw__count(&shard->attempts, call->attempts);
-	vgw__count(&shard->streams, call->is_counted);
-	vgw__count(&shard->events, call->is_sse ? call->sse.events : 0);
-	count_tokens(&shard->prompt_tokens, usage->tokens[VGW__USAGE_PROMPT]);
-	count_tokens(&shard->completion_tokens, usage->tokens[VGW__USAGE_COMPLETION]);
-	vgw__observe_duration(shard, since_us(call, vgw__now_ns()));
-	vgw__observe_first_byte(shard, since_us(call, call->first_byte_ns));
-	vgw__observe_queue(shard, waited_ns / 1000);
-	if (call->sent_ns)
-		vgw__observe_overhead(shard, (call->sent_ns - call->begun_ns - waited_ns) / 1000);
-}
-
-static vgw_call_report make_report(const vgw_call *call, vgw_fault fault, bool is_clean,
-	const struct vgw__usage *usage)
-{
-	return (vgw_call_report){
-		.size = sizeof(vgw_call_report),
-		.fault = fault,
-		.is_clean = is_clean,
-		.status = call->status,
-		.attempts = call->attempts,
-		.model = call->seat->model->name,
-		.replica = call->target ? call->target->endpoint->url : "",
-		.request_id = call->request_id,
-		.bytes_in = call->bytes_in,
-		.bytes_out = call->bytes_out,
-		.events = call->is_sse ? call->sse.events : 0,
-		.queue_us = call->leased_ns ? since_us(call, call->leased_ns) : -1,
-		.first_byte_us = since_us(call, call->first_byte_ns),
-		.total_us = since_us(call, vgw__now_ns()),
-		.prompt_tokens = usage->tokens[VGW__USAGE_PROMPT],
-		.completion_tokens = usage->tokens[VGW__USAGE_COMPLETION],
-	};
-}
-
 /* The front may do anything in on_end but touch the call: it is out of its worker's sight already. */
 void vgw__call_finish(vgw_call *call, vgw_fault fault, bool is_clean)
 {
-	const struct vgw__usage *usage = call->is_sse ? &call->sse.usage : &call->usage;
-	vgw_call_report report = make_report(call, fault, is_clean, usage);
+	struct vgw__usage usage = vgw__call_get_usage(call);
+	vgw_call_report report = vgw__call_report(call, fault, is_clean, &usage);
 
-	record(call, call->status ? call->status : vgw_fault_get_info(fault)->http, usage);
+	vgw__call_record(call, call->status ? call->status : vgw_fault_get_info(fault)->http, &usage);
 	vgw_timer_cancel(call->worker->loop, &call->deadline);
 	call->events.on_end(call->user, &report);
 	vgw__call_discard(call);
@@ -141,9 +92,9 @@ void vgw__call_finish(vgw_call *call, vgw_fault fault, bool is_clean)
 
 void vgw_call_cancel(vgw_call *call)
 {
-	static const struct vgw__usage none = VGW__USAGE_INIT;
+	struct vgw__usage usage = vgw__call_get_usage(call);
 
-	record(call, vgw_fault_get_info(VGW_FAULT_CLIENT_CLOSED)->http, call->is_sse ? &call->sse.usage : &none);
+	vgw__call_record(call, vgw_fault_get_info(VGW_FAULT_CLIENT_CLOSED)->http, &usage);
 	vgw__call_discard(call);
 }
 
@@ -179,6 +130,25 @@ enum vgw__flow vgw__call_deliver(vgw_call *call, const void *data, size_t len)
 	return call->is_paused ? VGW__FLOW_FULL : VGW__FLOW_GO;
 }
 
+static void emit(void *user, const void *data, size_t len)
+{
+	(void)vgw__call_deliver(user, data, len);
+}
+
+enum vgw__flow vgw__call_deliver_stream(vgw_call *call, const char *data, size_t len)
+{
+	if (!call->withhold)
+		return vgw__call_deliver(call, data, len);
+	vgw__withhold_feed(call->withhold, data, len, emit, call);
+	return call->is_paused ? VGW__FLOW_FULL : VGW__FLOW_GO;
+}
+
+void vgw__call_end_stream(vgw_call *call)
+{
+	if (call->withhold)
+		vgw__withhold_end(call->withhold, emit, call);
+}
+
 /* Too late for a status: an error event, at a place where the client's parser takes it for one, and a bad end. */
 static void break_off(vgw_call *call)
 {
@@ -209,8 +179,8 @@ static void give_answer(vgw_defer *defer)
 		vgw__call_finish(call, VGW_FAULT_OUT_OF_MEMORY, false);
 		return;
 	}
-	if (call->retry_after)
-		vgw__head_add_retry_after(call->head, call->retry_after);
+	if (call->retry_after || call->retry_after_ms)
+		vgw__head_add_retry_after(call->head, call->retry_after, call->retry_after_ms);
 	vgw__call_give_head(call);
 	(void)vgw__call_deliver(call, body, strlen(body));
 	vgw__free(body);
@@ -262,7 +232,7 @@ static void on_deadline(vgw_timer *timer)
 		vgw__call_watch_deadline(call);
 		return;
 	}
-	if (call->state == VGW__CALL_LEASE)
+	if (call->state == VGW__CALL_LEASE || call->state == VGW__CALL_LIMIT)
 		vgw__call_fail(call, VGW_FAULT_QUEUE_TIMEOUT, NULL);
 	else if (call->state == VGW__CALL_HEAD)
 		vgw__call_fail(call, VGW_FAULT_UPSTREAM_TIMEOUT, "the engine sent no answer in time");
@@ -334,6 +304,11 @@ void vgw_call_resume(vgw_call *call)
 	call->last_data_ms = vgw_loop_now_ms(call->worker->loop);
 	if (call->upstream)
 		vgw__upstream_resume(call->upstream);
+}
+
+void vgw_call_get_report(const vgw_call *call, vgw_call_report *report)
+{
+	*report = make_report(call, VGW_FAULT_NONE, false, call->is_sse ? &call->sse.usage : &call->usage);
 }
 
 bool vgw_call_is_stream(const vgw_call *call)

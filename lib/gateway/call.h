@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request from its bytes to its report. The states say who is being waited for:
  *
- *   LEASE ──► HEAD ──► HOLD ──► RELAY ──► (freed)
- *     │       │ ▲│       │        │
- *     │       └─┘│       │        └─ broken ──► error event, unclean end
- *     │    other │    truncated
- *     │   replica└──► DIGEST (an answer not to be forwarded: its beginning is read for the message)
- *     └── refused ──┴────┴──────► ANSWER ──► (freed)           the gateway's own answer
+ *   LIMIT ──► LEASE ──► HEAD ──► HOLD ──► RELAY ──► (freed)
+ *     │         │       │ ▲│       │        │
+ *     │         │       └─┘│       │        └─ broken ──► error event, unclean end
+ *     │         │    other │    truncated
+ *     │         │   replica└──► DIGEST (an answer not to be forwarded: its beginning is read for the message)
+ *     └─────────┴ refused ─┴───────┴──────► ANSWER ──► (freed)  the gateway's own answer
  *
  * HOLD keeps an answer that is no stream until it is complete or grows large, so that a truncated one becomes an
  * honest error, and a small one reaches the front in one piece. */
@@ -16,9 +16,11 @@
 #include "gateway/worker.h"
 #include "json/splice.h"
 #include "json/sse.h"
+#include "json/withhold.h"
 #include "util/buf.h"
 
 enum vgw__call_state {
+	VGW__CALL_LIMIT,  /* for the limits' store; skipped where limits count in this process */
 	VGW__CALL_LEASE,  /* for the model to be up */
 	VGW__CALL_HEAD,   /* for the engine's status line */
 	VGW__CALL_HOLD,   /* for the whole of a short answer */
@@ -42,6 +44,8 @@ struct vgw__outgoing {
 	struct vgw__span body[];
 };
 
+struct vgw__allowance;
+
 struct vgw_call {
 	struct vgw__list link; /* in worker->calls */
 	vgw_worker *worker;
@@ -55,6 +59,9 @@ struct vgw_call {
 	uint64_t cuts;                /* of the resident, when the lease began */
 	struct vgw__waiter *waiter;   /* while LEASE */
 	struct vgw__upstream_call *upstream;
+	struct vgw__allowance *allowance; /* NULL: nobody in particular asks */
+	void (*on_permit)(vgw_call *call); /* after LIMIT */
+	struct vgw__withhold *withhold; /* of a stream whose usage the client did not ask for; NULL: all passes */
 	uint64_t tried;               /* bit per target */
 
 	vgw_operation operation;
@@ -65,6 +72,7 @@ struct vgw_call {
 	bool is_sent;    /* the request went out completely */
 	bool is_paused;  /* the front is full */
 	bool is_counted; /* among the open streams */
+	bool hides_usage; /* we made the engine tell it, the client did not ask */
 
 	vgw_timer deadline;
 	vgw_defer answer;
@@ -83,11 +91,14 @@ struct vgw_call {
 	vgw_fault fault;
 	char *fault_text; /* of ANSWER; NULL: the fault's own sentence */
 	uint32_t retry_after;
+	int64_t retry_after_ms; /* 0: only retry_after is known */
+	vgw_limit_reason limited;
 	uint32_t status;  /* of the head given; 0: none */
 	uint32_t digested_status; /* of the engine's head, in DIGEST */
 	uint32_t attempts;
 	struct vgw__sse sse;
 	struct vgw__usage usage; /* of an answer that was no stream */
+	bool is_estimated;       /* the answer broke off; its events were counted */
 	uint64_t bytes_in;
 	uint64_t bytes_out;
 	char request_id[VGW__REQUEST_ID_BYTES];
@@ -113,6 +124,15 @@ void vgw__call_discard(vgw_call *call);
 
 /* Report and free. */
 void vgw__call_finish(vgw_call *call, vgw_fault fault, bool is_clean);
+
+/* report.c: what the answer cost; counting it, once; telling it. */
+struct vgw__usage vgw__call_get_usage(vgw_call *call);
+void vgw__call_record(vgw_call *call, uint32_t status, const struct vgw__usage *usage);
+vgw_call_report vgw__call_report(const vgw_call *call, vgw_fault fault, bool is_clean, const struct vgw__usage *usage);
+
+/* Bytes of a stream, less what the client did not ask for. */
+enum vgw__flow vgw__call_deliver_stream(vgw_call *call, const char *data, size_t len);
+void vgw__call_end_stream(vgw_call *call);
 
 /* Give the answer's head and body to the front. After deliver the call may be gone: false. */
 void vgw__call_give_head(vgw_call *call);

@@ -76,6 +76,7 @@ vgw_status vgw_gateway_new(vgw_gateway **out, const vgw_gateway_options *given, 
 		vgw__free(gateway);
 		return vgw_error_set(err, VGW_NOMEM, 0, "gateway");
 	}
+	(void)pthread_mutex_init(&gateway->limits.lock, NULL); /* cannot fail where the one above did not */
 	status = vgw__opts_copy(&gateway->options, sizeof(gateway->options), given ? given : &zero,
 		"vgw_gateway_options", err);
 	fill_defaults(&gateway->options);
@@ -83,6 +84,8 @@ vgw_status vgw_gateway_new(vgw_gateway **out, const vgw_gateway_options *given, 
 		status = check_options(&gateway->options, err);
 	if (status == VGW_OK)
 		status = vgw__stats_new(&gateway->stats, gateway->options.max_workers, err);
+	if (status == VGW_OK)
+		status = vgw__limits_init(&gateway->limits, gateway->stats, &gateway->options, err);
 	if (status == VGW_OK) {
 		gateway->unrouted = vgw__stats_get_model(gateway->stats, "other");
 		status = gateway->unrouted ? VGW_OK : VGW_NOMEM;
@@ -106,7 +109,9 @@ void vgw_gateway_free(vgw_gateway *gateway)
 		return;
 	vgw__snapshot_unref(gateway->snapshot);
 	vgw_residency_free(gateway->residency);
+	vgw__limits_fini(&gateway->limits);
 	vgw__stats_free(gateway->stats);
+	(void)pthread_mutex_destroy(&gateway->limits.lock);
 	(void)pthread_mutex_destroy(&gateway->lock);
 	vgw__free(gateway);
 }

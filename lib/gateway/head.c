@@ -4,6 +4,7 @@
 #include "gateway/head.h"
 
 #include "balance/choose.h"
+#include "gateway/allowance.h"
 #include "util/alloc.h"
 #include "util/clock.h"
 
@@ -231,11 +232,23 @@ void vgw__head_add_ours(struct vgw__held_head *head, const vgw_call *call)
 	if (call->target && head->header_count < VGW__HEAD_HEADERS)
 		add_replica(head, call);
 	add_timing(head, call);
+	vgw__allowance_add_headers(head, call);
 }
 
-void vgw__head_add_retry_after(struct vgw__held_head *head, uint32_t seconds)
+void vgw__head_add(struct vgw__held_head *head, const char *name, const char *value)
 {
-	char text[16];
+	add_text(head, name, value);
+}
+
+void vgw__head_add_retry_after(struct vgw__held_head *head, uint32_t seconds, int64_t ms)
+{
+	char text[24];
+
+	if (ms > 0) {
+		seconds = (uint32_t)((ms + 999) / 1000);
+		(void)snprintf(text, sizeof(text), "%" PRId64, ms);
+		add_text(head, "retry-after-ms", text);
+	}
 
 	(void)snprintf(text, sizeof(text), "%" PRIu32, seconds);
 	add_text(head, "retry-after", text);

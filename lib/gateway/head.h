@@ -5,7 +5,7 @@
 
 #include "gateway/call.h"
 
-enum { VGW__HEAD_HEADERS = 16 };
+enum { VGW__HEAD_HEADERS = 24 };
 
 /* A head on its way to the front, in one piece of memory. */
 struct vgw__held_head {
@@ -15,7 +15,7 @@ struct vgw__held_head {
 	size_t header_count;
 	vgw_header headers[VGW__HEAD_HEADERS];
 	size_t text_len;
-	char text[2048]; /* what the headers point into */
+	char text[2304]; /* what the headers point into */
 };
 
 enum vgw__verdict {
@@ -37,7 +37,11 @@ void vgw__head_free(vgw_worker *worker, struct vgw__held_head *head); /* NULL is
 /* Add our own headers: request id, model, replica, timing. */
 void vgw__head_add_ours(struct vgw__held_head *head, const vgw_call *call);
 
-void vgw__head_add_retry_after(struct vgw__held_head *head, uint32_t seconds);
+/* Another header; its value is copied. */
+void vgw__head_add(struct vgw__held_head *head, const char *name, const char *value);
+
+/* `ms` 0: only the seconds are known. */
+void vgw__head_add_retry_after(struct vgw__held_head *head, uint32_t seconds, int64_t ms);
 
 /* A sentence for people from the beginning of an engine's error page: its JSON message, or its text without markup.
  * At most 200 bytes, in *out. */

@@ -40,6 +40,16 @@ static char *dump(json_t *json)
 
 char *vgw_gateway_dup_models(vgw_gateway *gateway)
 {
+	return vgw_gateway_dup_models_of(gateway, NULL);
+}
+
+char *vgw_gateway_dup_model(vgw_gateway *gateway, const char *name, size_t len, vgw_error *err)
+{
+	return vgw_gateway_dup_model_of(gateway, NULL, name, len, err);
+}
+
+char *vgw_gateway_dup_models_of(vgw_gateway *gateway, const vgw_principal *principal)
+{
 	struct vgw__snapshot *snapshot = vgw__gateway_ref_snapshot(gateway);
 	json_t *data = json_array();
 	json_t *list = json_pack("{s:s,s:O?}", "object", "list", "data", data);
@@ -48,7 +58,7 @@ char *vgw_gateway_dup_models(vgw_gateway *gateway)
 	for (size_t i = 0; is_ok && snapshot && i < snapshot->count; i++) {
 		const vgw_model *model = vgw_registry_get_model(snapshot->registry, i);
 
-		if (!model->is_unlisted)
+		if (!model->is_unlisted && vgw_principal_may_use(principal, model->name))
 			is_ok = json_array_append_new(data, describe(model, snapshot->residents[i])) == 0;
 	}
 	vgw__snapshot_unref(snapshot);
@@ -60,14 +70,15 @@ char *vgw_gateway_dup_models(vgw_gateway *gateway)
 	return dump(list);
 }
 
-char *vgw_gateway_dup_model(vgw_gateway *gateway, const char *name, size_t len, vgw_error *err)
+char *vgw_gateway_dup_model_of(vgw_gateway *gateway, const vgw_principal *principal, const char *name, size_t len,
+	vgw_error *err)
 {
 	struct vgw__snapshot *snapshot = vgw__gateway_ref_snapshot(gateway);
 	const vgw_model *model = snapshot ? vgw_registry_find(snapshot->registry, name, len) : NULL;
 	char *text = NULL;
 
 	vgw__error_reset(err);
-	if (!model)
+	if (!model || !vgw_principal_may_use(principal, model->name))
 		(void)vgw_error_set(err, VGW_NOT_FOUND, 0, "the model '%.*s' does not exist",
 			len < 200 ? (int)len : 200, name);
 	else if (!(text = dump(describe(model, snapshot->residents[model->place]))))

@@ -10,6 +10,7 @@
 #include "util/clock.h"
 
 #include <assert.h>
+#include <string.h>
 
 static void on_sent(void *user)
 {
@@ -21,6 +22,14 @@ static void on_sent(void *user)
 	vgw__buf_fini(&call->scratch);
 	if (call->events.on_sent)
 		call->events.on_sent(call->user);
+}
+
+static bool begin_withholding(vgw_call *call)
+{
+	call->withhold = vgw__alloc(sizeof(*call->withhold));
+	if (call->withhold)
+		vgw__withhold_init(call->withhold);
+	return call->withhold != NULL;
 }
 
 static void on_head(void *user, const struct vgw__response_head *head)
@@ -57,7 +66,22 @@ static void on_head(void *user, const struct vgw__response_head *head)
 	}
 	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__sse_init(&call->sse, call->worker->gateway->options.max_event_bytes);
+	if (call->hides_usage && !begin_withholding(call)) {
+		vgw__call_fail(call, VGW_FAULT_OUT_OF_MEMORY, NULL);
+		return;
+	}
 	vgw__call_give_head(call);
+}
+
+/* Bytes of an answer under way. The usage of one that is not held whole is looked for as it passes, for those whose
+ * tokens are counted. */
+static enum vgw__flow deliver(vgw_call *call, const char *data, size_t len)
+{
+	if (call->is_sse)
+		return vgw__call_deliver_stream(call, data, len);
+	if (call->allowance)
+		vgw__usage_feed(&call->sse.finder, data, len, &call->usage);
+	return vgw__call_deliver(call, data, len);
 }
 
 /* The answer outgrew what is held back: from here on it is relayed, and can only break off. */
@@ -65,16 +89,24 @@ static enum vgw__flow stop_holding(vgw_call *call, const char *data, size_t len)
 {
 	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__call_give_head(call);
+	vgw__usage_start(&call->sse.finder);
 	if (call->held.len)
-		(void)vgw__call_deliver(call, call->held.data, call->held.len);
+		(void)deliver(call, call->held.data, call->held.len);
 	vgw__buf_fini(&call->held);
-	return vgw__call_deliver(call, data, len);
+	return deliver(call, data, len);
+}
+
+/* Most answers that are no chat say nothing of tokens: those are not read to find that out. */
+static void find_usage(vgw_call *call, const char *data, size_t len)
+{
+	if (len && memmem(data, len, "_tokens\"", sizeof("_tokens\"") - 1))
+		(void)vgw__usage_find(data, len, &call->usage);
 }
 
 /* The whole of an answer in one piece, which most are: nothing is held, nothing copied. */
 static enum vgw__flow deliver_whole(vgw_call *call, const char *data, size_t len)
 {
-	(void)vgw__usage_find(data, len, &call->usage);
+	find_usage(call, data, len);
 	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__call_give_head(call);
 	return vgw__call_deliver(call, data, len);
@@ -95,7 +127,7 @@ static enum vgw__flow on_data(void *user, const char *data, size_t len)
 				return VGW__FLOW_GO;
 			}
 		}
-		return vgw__call_deliver(call, data, len);
+		return deliver(call, data, len);
 	case VGW__CALL_HOLD:
 		if (!call->held.len && call->head->content_length == (int64_t)len)
 			return deliver_whole(call, data, len);
@@ -128,11 +160,12 @@ static void complete(vgw_call *call)
 	}
 	if (call->state == VGW__CALL_HOLD) {
 		call->head->content_length = (int64_t)call->held.len;
-		(void)vgw__usage_find(call->held.data, call->held.len, &call->usage);
+		find_usage(call, call->held.data, call->held.len);
 		vgw__call_give_head(call);
 		if (call->held.len)
 			(void)vgw__call_deliver(call, call->held.data, call->held.len);
 	}
+	vgw__call_end_stream(call);
 	vgw__call_finish(call, VGW_FAULT_NONE, true);
 }
 

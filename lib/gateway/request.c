@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The beginning of a call: read the body once, find the model, splice, ask for a lease. What is wrong with the
  * request is told by the return value, before anything was begun. */
+#include "gateway/allowance.h"
 #include "gateway/call.h"
 #include "gateway/fault.h"
 #include "util/alloc.h"
@@ -10,7 +11,7 @@
 
 #include <string.h>
 
-enum { EXTRA_NAMES = 64, SCRATCH_MAX_BYTES = 1024 * 1024 };
+enum { EXTRA_NAMES = 64, SCRATCH_MAX_BYTES = 1024 * 1024, TRACESTATE_MAX_BYTES = 512 };
 
 static const char *const paths[VGW_OPERATION_COUNT] = {
 #define XX(name, path) [VGW_OPERATION_##name] = path,
@@ -52,7 +53,7 @@ static vgw_status read_body(struct reading *reading, const vgw_gateway_options *
 }
 
 /* A body that names no model gets the default model, if there is one. */
-static vgw_status find_model(struct reading *reading, struct vgw__view *view, const vgw_model **model, vgw_error *err)
+static vgw_status look_up_model(struct reading *reading, struct vgw__view *view, const vgw_model **model, vgw_error *err)
 {
 	bool is_named = reading->scan.body[VGW__BODY_MODEL].kind != 0;
 	vgw_registry *registry = view->snapshot->registry;
@@ -69,6 +70,18 @@ static vgw_status find_model(struct reading *reading, struct vgw__view *view, co
 		return vgw_error_set_fault(err, VGW_NOT_FOUND, VGW_FAULT_MODEL_NOT_FOUND,
 			"the model '%.200s' does not exist", reading->name);
 	return VGW_OK;
+}
+
+/* What is asked about is the configured name: the model that would run, whatever the client called it. */
+static vgw_status find_model(struct reading *reading, struct vgw__view *view, const vgw_principal *principal,
+	const vgw_model **model, vgw_error *err)
+{
+	vgw_status status = look_up_model(reading, view, model, err);
+
+	if (status != VGW_OK || vgw_principal_may_use(principal, (*model)->name))
+		return status;
+	return vgw_error_set_fault(err, VGW_INVALID, VGW_FAULT_MODEL_NOT_ALLOWED, "this key may not use the model '%.200s'",
+		(*model)->name);
 }
 
 /* Keys of the model's own lists are looked for in a second pass, which only models with such lists pay for. */
@@ -95,10 +108,27 @@ static vgw_status scan_again(struct reading *reading, const vgw_gateway_options 
 	return vgw__scan_body(&reading->scan, reading->scan.data, reading->scan.len, &options, err);
 }
 
+/* A stream of these says what it cost only when asked to; who is limited or billed by tokens must be counted. */
+static bool must_tell_usage(const vgw_call *call)
+{
+	const vgw_model *model = call->seat->model;
+
+	if (!call->allowance || !call->is_stream || (call->operation != VGW_OPERATION_CHAT_COMPLETIONS &&
+		call->operation != VGW_OPERATION_COMPLETIONS))
+		return false;
+	for (size_t i = 0; i < model->strip.count; i++) {
+		if (strcmp(model->strip.items[i], "stream_options") == 0)
+			return false;
+	}
+	return true;
+}
+
 /* Ids and priorities are the gateway's to give: two users' equal ids break an engine. */
-static vgw_status splice(struct reading *reading, const vgw_model *model, struct vgw__splice *out, vgw_error *err)
+static vgw_status splice(vgw_call *call, struct reading *reading, struct vgw__splice *out, vgw_error *err)
 {
 	const struct vgw__scan *scan = &reading->scan;
+	const vgw_model *model = call->seat->model;
+	bool was_wanted = false;
 	vgw_status status = VGW_OK;
 
 	if (scan->body[VGW__BODY_MODEL].kind == 0 || strcmp(reading->name, model->served_name) != 0)
@@ -107,6 +137,10 @@ static vgw_status splice(struct reading *reading, const vgw_model *model, struct
 		status = vgw__splice_remove(out, "request_id", err);
 	if (status == VGW_OK && scan->body[VGW__BODY_PRIORITY].kind != 0)
 		status = vgw__splice_remove(out, "priority", err);
+	if (status == VGW_OK && must_tell_usage(call)) {
+		status = vgw__splice_include_usage(out, &was_wanted, err);
+		call->hides_usage = !was_wanted;
+	}
 	for (size_t i = 0; status == VGW_OK && i < model->strip.count; i++)
 		status = vgw__splice_remove(out, model->strip.items[i], err);
 	for (size_t i = 0; status == VGW_OK && i < model->default_count; i++)
@@ -124,6 +158,19 @@ static void add_header(struct vgw__outgoing *out, const char *name, const char *
 			(struct vgw__header){ { name, strlen(name) }, { value, strlen(value) } };
 }
 
+static bool is_hex(const char *text, size_t len)
+{
+	return strspn(text, "0123456789abcdef") >= len && strspn(text, "0") < len;
+}
+
+/* "00-<32 digits>-<16 digits>-<2 digits>", no id all zeros (W3C Trace Context). What is malformed does not go on: it
+ * would be the engine's, or its tracer's, to stumble over. */
+static bool is_traceparent(const char *text)
+{
+	return text && strlen(text) == 55 && memcmp(text, "00-", 3) == 0 && is_hex(text + 3, 32) && text[35] == '-' &&
+	       is_hex(text + 36, 16) && text[52] == '-' && strspn(text + 53, "0123456789abcdef") == 2;
+}
+
 static vgw_status prepare(vgw_call *call, struct reading *reading, const vgw_request *request, vgw_error *err)
 {
 	struct vgw__segment segments[VGW__SPLICE_MAX_SEGMENTS];
@@ -133,7 +180,7 @@ static vgw_status prepare(vgw_call *call, struct reading *reading, const vgw_req
 
 	vgw__buf_init(&call->scratch, SCRATCH_MAX_BYTES);
 	vgw__splice_init(&edits, &reading->scan, &call->scratch);
-	status = splice(reading, call->seat->model, &edits, err);
+	status = splice(call, reading, &edits, err);
 	if (status == VGW_OK)
 		status = vgw__splice_finish(&edits, segments, &count, err);
 	if (status != VGW_OK)
@@ -147,8 +194,11 @@ static vgw_status prepare(vgw_call *call, struct reading *reading, const vgw_req
 	add_header(call->outgoing, "content-type", "application/json");
 	add_header(call->outgoing, "accept", request->accept);
 	add_header(call->outgoing, "x-request-id", call->request_id);
-	add_header(call->outgoing, "traceparent", request->traceparent);
-	add_header(call->outgoing, "tracestate", request->tracestate);
+	if (is_traceparent(request->traceparent)) {
+		add_header(call->outgoing, "traceparent", request->traceparent);
+		if (request->tracestate && strlen(request->tracestate) <= TRACESTATE_MAX_BYTES)
+			add_header(call->outgoing, "tracestate", request->tracestate);
+	}
 	add_header(call->outgoing, "authorization", call->seat->model->upstream_auth);
 	return VGW_OK;
 }
@@ -200,11 +250,25 @@ static void on_granted(void *user, vgw_status status, uint64_t cuts, const vgw_e
 	vgw__call_fail(call, vgw_error_get_fault(why), why->text);
 }
 
+static int get_wish(const vgw_principal *principal)
+{
+	switch (principal ? principal->priority : VGW_PRIORITY_NORMAL) {
+	case VGW_PRIORITY_BATCH:
+		return VGW__WISH_BATCH;
+	case VGW_PRIORITY_INTERACTIVE:
+		return VGW__WISH_INTERACTIVE;
+	default:
+		return VGW__WISH_NORMAL;
+	}
+}
+
 static vgw_status ask_for_lease(vgw_call *call, vgw_error *err)
 {
+	const vgw_principal *principal = call->allowance ? call->allowance->principal : NULL;
 	const struct vgw__wish wish = {
 		.deadline_ms = call->begun_ns / 1000000 + call->worker->gateway->options.total_timeout_ms,
-		.priority = VGW__WISH_NORMAL,
+		.priority = get_wish(principal),
+		.may_not_swap = principal && principal->may_not_swap,
 	};
 
 	call->cuts = vgw__resident_cuts(call->seat->resident);
@@ -219,6 +283,17 @@ static vgw_status ask_for_lease(vgw_call *call, vgw_error *err)
 		return err->status;
 	vgw__call_watch_deadline(call);
 	return VGW_OK;
+}
+
+/* The limits' store said yes. */
+static void on_permit(vgw_call *call)
+{
+	vgw_error err = VGW_ERROR_INIT;
+
+	if (ask_for_lease(call, &err) == VGW_OK)
+		return;
+	call->retry_after = err.retry_after;
+	vgw__call_fail(call, vgw_error_get_fault(&err), err.text);
 }
 
 /* --- the public door ------------------------------------------------------------------------------------------ */
@@ -279,7 +354,7 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	if (status == VGW_OK)
 		status = read_body(&reading, &worker->gateway->options, &request, err);
 	if (status == VGW_OK)
-		status = find_model(&reading, view, &model, err);
+		status = find_model(&reading, view, request.principal, &model, err);
 	if (status == VGW_OK)
 		status = scan_again(&reading, &worker->gateway->options, model, err);
 	if (status != VGW_OK)
@@ -295,8 +370,10 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	vgw__list_append(&worker->calls, &call->link);
 	vgw__gauge(&call->seat->shard->in_flight, 1);
 	make_request_id(call, request.request_id);
-	status = prepare(call, &reading, &request, err);
+	status = vgw__allowance_begin(call, &request, &reading.scan, err);
 	if (status == VGW_OK)
+		status = prepare(call, &reading, &request, err);
+	if (status == VGW_OK && vgw__allowance_ask(call, &request, on_permit) == VGW__PERMIT_GO)
 		status = ask_for_lease(call, err);
 	if (status != VGW_OK) {
 		vgw__count_code(call->seat->shard, vgw_fault_get_info(vgw_error_get_fault(err))->http);

@@ -153,6 +153,8 @@ vgw_status vgw_worker_attach(vgw_worker **out, vgw_gateway *gateway, vgw_loop *l
 	make_id_prefix(worker);
 	worker->unrouted = vgw__stats_get_shard(gateway->unrouted, worker->place);
 	status = worker->unrouted ? vgw__h1_new(&worker->h1, loop, IDLE_CONNECTION_MS, err) : VGW_NOMEM;
+	if (status == VGW_OK && gateway->limits.store)
+		status = vgw__mailbox_new(&worker->mailbox, &gateway->limits, loop, err);
 	if (status == VGW_OK)
 		status = vgw__port_new(&worker->port, gateway->residency, loop, on_cut, worker, err);
 	if (status != VGW_OK) {
@@ -169,6 +171,7 @@ void vgw_worker_detach(vgw_worker *worker)
 		return;
 	while (!vgw__list_is_empty(&worker->calls))
 		vgw_call_cancel(vgw__call_of_link(worker->calls.next));
+	vgw__mailbox_free(worker->mailbox);
 	vgw__port_free(worker->port);
 	if (worker->h1)
 		worker->h1->ops->destroy(worker->h1);

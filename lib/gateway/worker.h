@@ -10,6 +10,7 @@
 #define VGW_GATEWAY_WORKER_H
 
 #include "core/model.h"
+#include "gateway/limits.h"
 #include "net/transport.h"
 #include "observe/stats.h"
 #include "residency/residency.h"
@@ -33,6 +34,7 @@ struct vgw_gateway {
 	char *state_dir;
 	vgw_residency *residency;
 	struct vgw__stats *stats;
+	struct vgw__limits limits;
 	struct vgw__model_stats *unrouted;  /* requests that name no model of ours */
 	atomic_uint_fast64_t generation;    /* of the snapshot */
 	atomic_uint worker_count;
@@ -66,6 +68,7 @@ struct vgw_worker {
 	struct vgw__transport *h1;
 	struct vgw__transport *curl; /* made with the first https endpoint */
 	struct vgw__port *port; /* where leases arrive, and the news that some were cut */
+	struct vgw__mailbox *mailbox; /* where the limits' store answers; NULL without a store */
 	struct vgw__list calls;
 	struct vgw__held_head *spare_head;
 	char id_prefix[9];

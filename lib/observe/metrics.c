@@ -49,7 +49,7 @@ static void add_shard(struct vgw__shard *sum, struct vgw__shard *one)
 }
 
 /* Backslash, quote and newline are all that Prometheus escapes in a label. */
-static char *escape_label(const char *name)
+char *vgw__metrics_escape(const char *name)
 {
 	char *out = vgw__alloc(2 * strlen(name) + 1);
 	size_t len = 0;
@@ -81,7 +81,7 @@ static bool sum_up(struct vgw__stats *stats, struct table *table)
 	for (struct vgw__model_stats *model = stats->models; model && table->rows && is_ok; model = model->next) {
 		struct row *row = &table->rows[table->count];
 
-		row->label = escape_label(model->name);
+		row->label = vgw__metrics_escape(model->name);
 		is_ok = row->label != NULL;
 		table->count += is_ok;
 		for (uint32_t i = 0; is_ok && i < stats->max_workers; i++) {
@@ -180,7 +180,7 @@ char *vgw__stats_render(struct vgw__stats *stats)
 	char *text = NULL;
 
 	vgw__buf_init(&out, METRICS_MAX_BYTES);
-	if (sum_up(stats, &table) && print_all(&out, &table))
+	if (sum_up(stats, &table) && print_all(&out, &table) && vgw__key_stats_print(stats, &out))
 		text = vgw__strndup(out.data, out.len);
 	free_table(&table);
 	vgw__buf_fini(&out);

@@ -34,6 +34,7 @@ void vgw__stats_free(struct vgw__stats *stats)
 		vgw__free(model->name);
 		vgw__free(model);
 	}
+	vgw__key_stats_free(stats);
 	(void)pthread_mutex_destroy(&stats->lock);
 	vgw__free(stats);
 }

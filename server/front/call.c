@@ -45,8 +45,7 @@ static void on_client(vgw_watch *watch, uint32_t events)
 
 	if (!(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
 		return;
-	vgw_call_cancel(x->call);
-	x->call = NULL;
+	exchange_cancel(x);
 	x->is_client_gone = true;
 	(void)reply_fault(x, VGW_FAULT_CLIENT_CLOSED, NULL, NULL);
 	exchange_resume(x);

@@ -7,6 +7,7 @@
 #include "front/internal.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum { SWEEP_MS = 25, COARSE_SWEEP_MS = 500, KEEP_ALIVE_MS = 75000 };
@@ -18,6 +19,8 @@ static int64_t allowed_ms(const struct worker *worker, enum deadline_kind kind)
 		return worker->front->options.header_timeout_ms;
 	case DEADLINE_BODY:
 		return worker->front->options.body_timeout_ms;
+	case DEADLINE_GONE:
+		return INT32_MAX;
 	default:
 		return KEEP_ALIVE_MS;
 	}
@@ -39,21 +42,42 @@ void deadline_stop(struct connection *connection)
 }
 
 /* MHD has sent nothing for the request under way: the answer can be written past it. Closing both sides makes MHD let
- * go of the connection, even where it has stopped reading because a line does not fit its buffer. */
-static void give_up(struct connection *connection, enum deadline_kind kind)
+ * go of the connection. Where it has stopped reading, and so is not told, its own timeout does, which it looks at when
+ * a sweep runs it. */
+static void give_up(struct connection *connection, vgw_fault fault, const char *why)
 {
-	struct exchange *x = kind == DEADLINE_BODY ? connection->exchange : NULL;
+	struct exchange *x = connection->exchange;
 	size_t len = 0;
-	char *text = x ? reply_print_fault(x, VGW_FAULT_REQUEST_TIMEOUT, NULL, &len) : NULL;
+	char *text = x ? reply_print_fault(x, fault, why, &len) : NULL;
 
+	link_remove(&connection->link);
+	if (x) {
+		(void)MHD_set_connection_option(x->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 1u);
+		deadline_start(connection, DEADLINE_GONE);
+	}
 	if (text) {
-		x->is_late = true;
-		x->status = vgw_fault_get_info(VGW_FAULT_REQUEST_TIMEOUT)->http;
-		x->facts.fault = vgw_fault_get_info(VGW_FAULT_REQUEST_TIMEOUT)->code;
+		x->is_given_up = true;
+		x->status = vgw_fault_get_info(fault)->http;
+		x->facts.fault = vgw_fault_get_info(fault)->code;
 		(void)send(connection->fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	}
 	free(text);
 	(void)shutdown(connection->fd, SHUT_RDWR);
+}
+
+/* MHD does not read on when a line between two chunks does not fit its buffer, and asks to be run again and again:
+ * who has bytes waiting although MHD has had every chance to take them is such a client. */
+void bodies_drop_stuck(struct worker *worker)
+{
+	struct link *head = &worker->deadlines[DEADLINE_BODY];
+
+	for (struct link *at = head->next, *next = at->next; at != head; at = next, next = at->next) {
+		struct connection *connection = LINK_OWNER(at, struct connection, link);
+		int waiting = 0;
+
+		if (ioctl(connection->fd, FIONREAD, &waiting) == 0 && waiting > 0)
+			give_up(connection, VGW_FAULT_BAD_REQUEST, "a line of the chunked body is too long");
+	}
 }
 
 static void sweep_connections(struct worker *worker)
@@ -69,8 +93,7 @@ static void sweep_connections(struct worker *worker)
 
 			if (connection->since_ms + allowed > now_ms && !(worker->is_draining && kind == DEADLINE_IDLE))
 				break;
-			link_remove(&connection->link);
-			give_up(connection, (enum deadline_kind)kind);
+			give_up(connection, VGW_FAULT_REQUEST_TIMEOUT, NULL);
 		}
 	}
 }

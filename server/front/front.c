@@ -122,8 +122,9 @@ void front_free(struct front *front)
 	for (uint32_t i = 0; i < front->worker_count; i++)
 		worker_fini(&front->workers[i]);
 	for (size_t i = 0; i < front->options.listen_count; i++) {
-		if (front->shared_fds[i] >= 0)
-			(void)close(front->shared_fds[i]);
+		if (front->shared_fds[i] < 0)
+			continue; /* never bound: a file of that name is another server's */
+		(void)close(front->shared_fds[i]);
 		if (front->options.listens[i].kind == FRONT_LISTEN_UNIX)
 			(void)unlink(front->options.listens[i].path);
 	}

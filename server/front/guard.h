@@ -14,7 +14,7 @@ struct request_head {
 	bool is_chunked;
 	bool expects_continue;
 	bool is_http10;
-	bool wants_close;
+	bool has_upgrade; /* ignored, but what follows may be another protocol: close after the answer */
 	const char *content_type; /* borrowed of MHD, NULL: absent */
 	const char *accept;
 	const char *traceparent;

@@ -38,6 +38,7 @@ enum deadline_kind {
 	DEADLINE_HEAD, /* accepted, no request yet */
 	DEADLINE_IDLE, /* between two requests */
 	DEADLINE_BODY, /* a request's body is arriving */
+	DEADLINE_GONE, /* given up, and soon closed by MHD */
 	DEADLINE_COUNT
 };
 
@@ -62,6 +63,7 @@ struct worker {
 	size_t listener_count;
 	vgw_defer pump;    /* run MHD at the end of the turn: something was resumed */
 	vgw_timer again;   /* MHD has more to do than fits one turn: go on in the next */
+	uint32_t barren;   /* such turns since MHD last called our handler */
 	vgw_timer sweep;   /* deadlines of connections, clients that left while suspended */
 	int64_t sweep_at_ms;
 	vgw_message drain_order; /* the stage changed */
@@ -119,7 +121,7 @@ struct exchange {
 	bool is_suspended;
 	bool wants_takeover; /* resumed so that the handler can take the connection over */
 	bool has_ended;      /* on_end came */
-	bool is_late;        /* its body did not arrive in time, and it was told so */
+	bool is_given_up;    /* told so, past MHD, while its body was arriving */
 	bool is_client_gone;
 	bool is_broken; /* the answer broke off */
 	struct stream *stream; /* NULL while MHD has the connection */
@@ -152,6 +154,7 @@ void worker_make_id(struct worker *worker, char id[REQUEST_ID_BYTES]);
 /* deadlines.c */
 void deadline_start(struct connection *connection, enum deadline_kind kind);
 void deadline_stop(struct connection *connection);
+void bodies_drop_stuck(struct worker *worker); /* those MHD cannot read on */
 void sweep_arm(struct worker *worker);
 
 /* listen.c: the descriptor, or -1 with a sentence. *port: 0, or the port a sibling got; the kernel's choice after. */
@@ -162,6 +165,7 @@ enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, c
 	const char *version, const char *upload, size_t *upload_size, void **state);
 void exchange_completed(void *user, struct MHD_Connection *connection, void **state,
 	enum MHD_RequestTerminationCode code);
+void exchange_cancel(struct exchange *x); /* the call, if there is one */
 void exchange_free(struct exchange *x); /* logs it */
 void exchanges_watch_clients(struct worker *worker);
 

@@ -45,6 +45,21 @@ static void print_address(int fd, char *address, uint16_t *port)
 	(void)snprintf(address, ADDRESS_BYTES, bound.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, service);
 }
 
+/* SO_REUSEPORT would let two servers share an address, each with half of the connections, and neither would know. A
+ * socket without it is refused an address on which another one listens. */
+static bool is_taken(const struct addrinfo *at)
+{
+	int one = 1, fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool is_refused;
+
+	if (fd < 0)
+		return false;
+	is_refused = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+		     bind(fd, at->ai_addr, at->ai_addrlen) != 0 && errno == EADDRINUSE;
+	(void)close(fd);
+	return is_refused;
+}
+
 static int open_tcp(const struct front_listen *listen_at, uint16_t *port, char *address, char *why, size_t size)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
@@ -58,6 +73,11 @@ static int open_tcp(const struct front_listen *listen_at, uint16_t *port, char *
 	if (code != 0) {
 		(void)snprintf(why, size, "cannot listen on %s: %s", address, gai_strerror(code));
 		return -1;
+	}
+	if (!*port && is_taken(found)) { /* for the first worker; the others share it on purpose */
+		freeaddrinfo(found);
+		errno = EADDRINUSE;
+		return fail(why, size, -1, address);
 	}
 	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||

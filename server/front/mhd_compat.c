@@ -70,7 +70,8 @@ static void on_connection(void *user, struct MHD_Connection *mhd, void **state,
 struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned connections)
 {
 	/* no MHD_USE_ERROR_LOG: its complaints are about clients, and taking a connection over looks like one */
-	unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME;
+	unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME |
+		MHD_USE_SUPPRESS_DATE_NO_CLOCK; /* printed anew for each answer, and no client of an API wants it */
 	struct MHD_OptionItem options[] = {
 #if MHD_VERSION >= 0x01000000
 		{ MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL },

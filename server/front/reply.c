@@ -101,7 +101,7 @@ enum MHD_Result reply_queue(struct exchange *x, struct reply *reply, char *body,
 				: MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT);
 	if (!response && body)
 		free_fn(body);
-	if (response && x->worker->is_draining)
+	if (response && (x->worker->is_draining || x->head.has_upgrade))
 		reply->must_close = true;
 	if (response && add_headers(response, reply)) {
 		x->status = reply->status;

@@ -357,8 +357,7 @@ static void catch_up(struct exchange *x)
 enum MHD_Result stream_take_over(struct exchange *x, void **state)
 {
 	if (x->worker->stream_count >= x->worker->front->connections_each || !open_stream(x)) {
-		vgw_call_cancel(x->call);
-		x->call = NULL;
+		exchange_cancel(x);
 		return reply_fault(x, VGW_FAULT_SERVER_OVERLOADED, "too many streams are open", NULL);
 	}
 	*state = NULL;
@@ -399,6 +398,7 @@ void streams_stop(struct worker *worker)
 		int len;
 
 		x->is_broken = true;
+		x->facts.fault = vgw_fault_get_info(VGW_FAULT_SHUTTING_DOWN)->code;
 		if (x->stream->is_event_stream && !x->has_ended && body) {
 			len = snprintf(event, sizeof(event), "\n\ndata: %s\n\n", body);
 			if (len > 0 && (size_t)len < sizeof(event))

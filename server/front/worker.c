@@ -13,7 +13,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { MHD_ROUNDS = 16 };
+enum {
+	MHD_ROUNDS = 16,
+	BARREN_MAX = 8, /* turns; a head that fills MHD's buffer needs two to be read */
+};
 
 int64_t worker_now_ms(const struct worker *worker)
 {
@@ -50,6 +53,10 @@ static void run_daemon(struct worker *worker, struct MHD_Daemon *daemon)
 		if (MHD_run(daemon) != MHD_YES || MHD_get_timeout(daemon, &timeout) != MHD_YES || timeout != 0)
 			return;
 	}
+	if (++worker->barren == BARREN_MAX)
+		bodies_drop_stuck(worker);
+	if (worker->barren >= BARREN_MAX)
+		return; /* nothing comes of it: the next event or sweep tries again */
 	if (vgw_timer_start(worker->loop, &worker->again, worker_now_ms(worker), on_again) != VGW_OK)
 		worker_pump(worker); /* no memory: in this turn */
 }
@@ -99,9 +106,7 @@ static void end_exchanges(struct worker *worker)
 	while (!link_is_empty(&worker->suspended)) {
 		struct exchange *x = LINK_OWNER(worker->suspended.next, struct exchange, link);
 
-		if (x->call)
-			vgw_call_cancel(x->call);
-		x->call = NULL;
+		exchange_cancel(x);
 		vgw_defer_cancel(worker->loop, &x->convert);
 		(void)reply_fault(x, VGW_FAULT_SHUTTING_DOWN, NULL, NULL);
 		exchange_resume(x);

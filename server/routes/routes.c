@@ -70,7 +70,19 @@ static const struct route *find(const struct routes *routes, const char *path, s
 	return NULL;
 }
 
-/* A path is unique in the table, so a method that does not fit it is wrong for it. */
+static bool is_method(const char *method)
+{
+	static const char *const known[] = { "GET", "HEAD", "POST", "OPTIONS", "DELETE" };
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strcmp(method, known[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A path is unique in the table, so a method that does not fit it is wrong for it. Methods that no route has are wrong
+ * everywhere. */
 enum route_miss routes_find(const struct routes *routes, const char *method, const char *path, size_t path_len,
 	const struct route **out, const char **allow)
 {
@@ -78,6 +90,9 @@ enum route_miss routes_find(const struct routes *routes, const char *method, con
 	const char *slash = NULL;
 	bool is_get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 
+	*allow = "GET, HEAD, POST, OPTIONS";
+	if (!is_method(method))
+		return ROUTE_WRONG_METHOD;
 	if (route && path[path_len - 1] == '/')
 		route = NULL; /* a prefix wants a segment after it */
 	for (size_t i = path_len; !route && !slash && i > 1; i--) {

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Most events are decided by a search for "choices": a quote within a JSON string is escaped, so what is found is a
+ * key, and one byte behind its bracket tells. Only a candidate, one a stream, is parsed. */
+#include "json/withhold.h"
+
+#include "json/scan.h"
+
+#include <string.h>
+
+enum { HELD_MAX_BYTES = 16 * 1024 };
+
+enum verdict { PASS, DROP, UNDECIDED };
+
+void vgw__withhold_init(struct vgw__withhold *withhold)
+{
+	*withhold = (struct vgw__withhold){ 0 };
+	vgw__buf_init(&withhold->held, HELD_MAX_BYTES);
+}
+
+void vgw__withhold_fini(struct vgw__withhold *withhold)
+{
+	vgw__buf_fini(&withhold->held);
+}
+
+/* --- what an event is ----------------------------------------------------------------------------------------- */
+
+static const char *skip_space(const char *p, const char *end)
+{
+	while (p < end && (*p == ' ' || *p == '\t'))
+		p++;
+	return p;
+}
+
+/* The only data line of an event; false: it has another shape. */
+static bool get_data(const char *p, const char *end, const char **data, size_t *len)
+{
+	const char *stop;
+
+	if (p < end && *p == '\n')
+		p++; /* of the blank line before, cut between CR and LF */
+	if (end - p < 5 || memcmp(p, "data:", 5) != 0)
+		return false;
+	p += 5;
+	for (stop = p; stop < end && *stop != '\n' && *stop != '\r'; stop++)
+		continue;
+	*data = p;
+	*len = (size_t)(stop - p);
+	for (; stop < end; stop++) {
+		if (*stop != '\n' && *stop != '\r')
+			return false;
+	}
+	return true;
+}
+
+static bool is_usage(const char *p, const char *end)
+{
+	static const struct vgw__json_name names[] = { { "choices", 7 }, { "usage", 5 } };
+	struct vgw__json_span spans[2];
+	const struct vgw__scan_options options = { .extra_count = 2, .extra_names = names, .extra = spans };
+	struct vgw__scan scan;
+	const char *data;
+	size_t len;
+
+	if (!get_data(p, end, &data, &len) || vgw__scan_body(&scan, data, len, &options, NULL) != VGW_OK)
+		return false;
+	if (spans[0].kind != VGW__JSON_ARRAY || spans[1].kind != VGW__JSON_OBJECT)
+		return false;
+	p = skip_space(data + spans[0].start + 1, data + spans[0].end);
+	return *p == ']';
+}
+
+static enum verdict judge(const char *p, const char *end, bool is_whole)
+{
+	static const char key[] = "\"choices\"";
+	const char *event = p;
+
+	p = memmem(p, (size_t)(end - p), key, sizeof(key) - 1);
+	if (!p)
+		return is_whole ? PASS : UNDECIDED;
+	p = skip_space(p + sizeof(key) - 1, end);
+	if (p < end && *p == ':')
+		p = skip_space(p + 1, end);
+	if (p < end && *p == '[')
+		p = skip_space(p + 1, end);
+	if (p < end && *p != ']')
+		return PASS;
+	if (!is_whole)
+		return UNDECIDED;
+	return is_usage(event, end) ? DROP : PASS;
+}
+
+/* --- where an event ends -------------------------------------------------------------------------------------- */
+
+static const char *find_line_end(const char *p, const char *end)
+{
+	const char *lf = memchr(p, '\n', (size_t)(end - p));
+	const char *cr;
+
+	end = lf ? lf : end;
+	cr = memchr(p, '\r', (size_t)(end - p));
+	return cr ? cr : end;
+}
+
+/* Behind the blank line that ends the event; NULL: it is not here yet. */
+static const char *find_event_end(struct vgw__withhold *withhold, const char *p, const char *end)
+{
+	while (p < end) {
+		bool is_end;
+
+		if (withhold->after_cr && *p == '\n') {
+			withhold->after_cr = false;
+			p++;
+			continue;
+		}
+		withhold->after_cr = false;
+		if (withhold->in_line || (*p != '\n' && *p != '\r')) {
+			p = find_line_end(p, end);
+			withhold->in_line = true;
+			if (p == end)
+				return NULL;
+		}
+		is_end = !withhold->in_line;
+		withhold->in_line = false;
+		withhold->after_cr = *p++ == '\r';
+		if (is_end && withhold->after_cr && p < end && *p == '\n') {
+			withhold->after_cr = false;
+			p++;
+		}
+		if (is_end)
+			return p;
+	}
+	return NULL;
+}
+
+/* --- the way through ------------------------------------------------------------------------------------------ */
+
+static void let_go(struct vgw__withhold *withhold, vgw__emit_fn emit, void *user)
+{
+	if (withhold->held.len)
+		emit(user, withhold->held.data, withhold->held.len);
+	vgw__buf_reset(&withhold->held);
+}
+
+/* Another part of an event that is held. What cannot be held passes. */
+static void hold(struct vgw__withhold *withhold, const char *p, const char *end, bool is_whole, vgw__emit_fn emit,
+	void *user)
+{
+	enum verdict verdict;
+
+	if (!vgw__buf_append(&withhold->held, p, (size_t)(end - p))) {
+		let_go(withhold, emit, user);
+		emit(user, p, (size_t)(end - p));
+		withhold->passes = true;
+		return;
+	}
+	verdict = judge(withhold->held.data, withhold->held.data + withhold->held.len, is_whole);
+	if (verdict == DROP) {
+		withhold->dropped++;
+		vgw__buf_reset(&withhold->held);
+	} else if (verdict == PASS) {
+		let_go(withhold, emit, user);
+		withhold->passes = true;
+	}
+}
+
+void vgw__withhold_feed(struct vgw__withhold *withhold, const char *data, size_t len, vgw__emit_fn emit, void *user)
+{
+	const char *end = data + len;
+	const char *run = data; /* from here to p: passes, not yet emitted */
+	const char *p = data;
+
+	while (p < end) {
+		const char *stop = find_event_end(withhold, p, end);
+		const char *part = stop ? stop : end;
+		enum verdict verdict = withhold->passes ? PASS : UNDECIDED;
+
+		if (verdict != PASS && !withhold->held.len)
+			verdict = judge(p, part, stop != NULL);
+		if (verdict == PASS) {
+			withhold->passes = true;
+		} else {
+			if (p > run)
+				emit(user, run, (size_t)(p - run));
+			run = part;
+			if (verdict == DROP)
+				withhold->dropped++;
+			else
+				hold(withhold, p, part, stop != NULL, emit, user);
+		}
+		if (stop)
+			withhold->passes = false;
+		p = part;
+	}
+	if (end > run)
+		emit(user, run, (size_t)(end - run));
+}
+
+void vgw__withhold_end(struct vgw__withhold *withhold, vgw__emit_fn emit, void *user)
+{
+	let_go(withhold, emit, user);
+}
