@@ -223,7 +223,8 @@ void vgw__manager_heard_idle(vgw_message *message)
 	struct vgw__engine *engine = resident->owner;
 	struct vgw__event event = { .kind = VGW__EVENT_QUIET };
 
-	atomic_store(&resident->is_idle_posted, false);
+	/* An exchange, not a store: whoever found the word posted has given his lease back before this reads it. */
+	(void)atomic_exchange(&resident->is_idle_posted, false);
 	if (!engine || engine->slot == VGW__NOBODY || vgw__gate_count(resident)) {
 		vgw__resident_unref(resident);
 		return;
