@@ -231,7 +231,7 @@ VGW_API void vgw_call_cancel(vgw_call *call);
 
 /** What on_end would tell if the call ended now: for the records of one that is about to be cancelled.
  *  Owns: *report's texts are the call's.  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
-VGW_API void vgw_call_get_report(const vgw_call *call, vgw_call_report *report);
+VGW_API void vgw_call_get_report(vgw_call *call, vgw_call_report *report);
 
 /** There is room again after VGW_FLOW_FULL. Does nothing when the call is not paused.
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */

@@ -306,9 +306,11 @@ void vgw_call_resume(vgw_call *call)
 		vgw__upstream_resume(call->upstream);
 }
 
-void vgw_call_get_report(const vgw_call *call, vgw_call_report *report)
+void vgw_call_get_report(vgw_call *call, vgw_call_report *report)
 {
-	*report = make_report(call, VGW_FAULT_NONE, false, call->is_sse ? &call->sse.usage : &call->usage);
+	struct vgw__usage usage = vgw__call_get_usage(call);
+
+	*report = vgw__call_report(call, VGW_FAULT_NONE, false, &usage);
 }
 
 bool vgw_call_is_stream(const vgw_call *call)
