@@ -139,7 +139,31 @@ static void restore_times(struct vgw__times *times, const json_t *list)
 	}
 }
 
-void vgw__adopt_restore(vgw_residency *residency, const struct vgw__engine *engine)
+static void restore_footprint(vgw_residency *residency, struct vgw__engine *engine, const json_t *footprint)
+{
+	int64_t bytes[VGW__DEVICES_MAX];
+	const struct vgw__event event = {
+		.kind = VGW__EVENT_FOOTPRINT, .model = engine->slot, .depth = VGW__DEPTH_STOP, .bytes = bytes,
+	};
+	bool has_any = false;
+
+	for (int32_t d = 0; d < VGW__DEVICES_MAX; d++) {
+		const char *name = residency->device_names[d];
+		json_int_t taken = name[0] ? json_integer_value(json_object_get(footprint, name)) : 0;
+
+		bytes[d] = VGW__UNKNOWN_BYTES;
+		if (taken <= 0)
+			continue;
+		has_any = true;
+		bytes[d] = taken;
+		engine->memory[d].taken = taken;
+		engine->memory[d].free_leaving = -1;
+	}
+	if (has_any)
+		(void)vgw__manager_step(residency, &event);
+}
+
+void vgw__adopt_restore(vgw_residency *residency, struct vgw__engine *engine)
 {
 	const json_t *record = vgw__store_find(residency->store, engine->resident->name);
 	const json_t *times = json_object_get(record, "times");
@@ -156,4 +180,5 @@ void vgw__adopt_restore(vgw_residency *residency, const struct vgw__engine *engi
 	restore_times(&learned.stop, json_object_get(times, "stop_ms"));
 	restore_times(&learned.drain, json_object_get(times, "drain_ms"));
 	vgw__planner_restore(residency->planner, engine->slot, &learned);
+	restore_footprint(residency, engine, json_object_get(record, "footprint"));
 }

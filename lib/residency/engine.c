@@ -75,7 +75,7 @@ static void heard_progress(vgw_message *message)
 	char replica[VGW__NAME_SIZE * 2 + 4];
 	int percent;
 
-	atomic_store(&engine->is_progress_posted, false);
+	(void)atomic_exchange(&engine->is_progress_posted, false);
 	vgw__engine_get_progress(engine, &percent, text, sizeof(text));
 	if (engine->slot != VGW__NOBODY && engine->is_busy &&
 		engine->operation.order.kind == VGW__OPERATION_ACTIVATE) {
@@ -109,11 +109,12 @@ static void heard_death(vgw_message *message)
 	struct vgw__event event = { .kind = VGW__EVENT_DIED, .model = engine->slot,
 		.failure = VGW__FAILURE_UNKNOWN };
 
-	atomic_store(&engine->is_death_posted, false);
+	(void)atomic_exchange(&engine->is_death_posted, false);
 	(void)pthread_mutex_lock(&engine->words);
 	event.generation = engine->death_generation;
 	(void)snprintf(engine->failure, sizeof(engine->failure), "%s", engine->death_reason);
 	(void)pthread_mutex_unlock(&engine->words);
+	engine->is_dead = !engine->is_busy;
 	if (!event.generation) /* adopted, and dead before the planner gave it a number */
 		event.generation = atomic_load(&engine->generation);
 	if (engine->slot != VGW__NOBODY)

@@ -50,6 +50,7 @@ struct vgw__order {
 	uint32_t devices;
 	int64_t deadline_ms;
 	int64_t settle_ms;
+	bool is_wake;      /* ACTIVATE of a sleeper */
 	bool is_cancelled; /* before it began */
 };
 
@@ -59,9 +60,21 @@ struct vgw__operation {
 	struct vgw__engine *engine;
 	struct vgw__instance *instance;
 	struct vgw__order order;
+	bool has_footprint;                  /* measured, in bytes; the others are unknown */
+	int64_t footprint[VGW__DEVICES_MAX];
 	vgw_status status; /* the outcome, read when `done` arrives */
 	vgw_error error;
 	struct vgw__host_report report;
+};
+
+/* What a device told of an engine's memory; the executor's that runs its operation. */
+struct vgw__device_share {
+	bool has_baseline;
+	int64_t free_before;   /* when it last began to come up */
+	int64_t others_before; /* what others of ours took then */
+	int64_t free_leaving;  /* when it began to go; -1: not known */
+	int64_t taken;         /* since it is up; 0: not known */
+	int64_t charged;       /* in the ledger; guarded by its lock */
 };
 
 struct vgw__engine {
@@ -85,6 +98,8 @@ struct vgw__engine {
 	uint32_t idle_ticket;
 	struct vgw__order waiting_order;
 	struct vgw__operation operation;
+	bool is_dead;                   /* died unasked; const while an operation runs */
+	struct vgw__device_share memory[VGW__DEVICES_MAX];
 	char failure[240];              /* the decisive line of the last failure, "" */
 
 	pthread_mutex_t words;          /* guards what the controller says, from any thread */

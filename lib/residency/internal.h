@@ -10,6 +10,7 @@
  *   configure.c   options and models as the planner wants them
  *   engine.c      a controller's instance and what it says
  *   operations.c  what executors do
+ *   memory.c      what the devices tell of engines' memory
  *   waiters.c     who waits, and the ports through which workers hear
  *   refusal.c     why somebody is refused, in words
  *   lease.c       leases for programs
@@ -30,6 +31,7 @@
 
 enum { VGW__GROUPS_MAX = 64, VGW__NAME_SIZE = 64 };
 
+struct vgw__settle;
 struct vgw__store;
 
 /* The set of models published last: engines by place in the registry. */
@@ -37,6 +39,14 @@ struct vgw__table {
 	vgw_registry *registry;
 	struct vgw__engine **engines; /* one reference each */
 	size_t count;
+};
+
+/* What the devices tell, and what ours take on them: the ledger. */
+struct vgw__memory {
+	pthread_mutex_t lock;        /* guards all of it; the source itself is for any thread */
+	struct vgw__settle *source;
+	bool is_sought;
+	int64_t used[VGW__DEVICES_MAX];
 };
 
 struct vgw_residency {
@@ -57,6 +67,7 @@ struct vgw_residency {
 	pthread_mutex_t lock;           /* short: table, ports, and which waiters have been answered */
 	struct vgw__table table;        /* guarded by lock */
 	struct vgw__list ports;         /* guarded by lock */
+	struct vgw__memory memory;
 
 	struct vgw__planner *planner;   /* the residency's thread from here */
 	struct vgw__residency_config config;
@@ -100,6 +111,17 @@ vgw_status vgw__configure_model(vgw_residency *residency, const vgw_model *model
 void vgw__operation_run(struct vgw__job *job);
 /* Name lookups and the like for an engine that is somebody else's; on the caller's thread. */
 vgw_status vgw__operation_activate_unmanaged(struct vgw__engine *engine, vgw_error *err);
+
+/* Let some time pass on an executor; true: the operation was cancelled meanwhile. */
+bool vgw__operation_pause(const struct vgw__operation *operation, int64_t ms);
+
+/* --- memory.c, on executors --- */
+
+void vgw__memory_before(struct vgw__operation *operation);  /* it is about to come up */
+void vgw__memory_after(struct vgw__operation *operation);   /* it is up */
+void vgw__memory_leaving(struct vgw__operation *operation); /* it is about to go */
+vgw_status vgw__memory_settle(struct vgw__operation *operation, vgw_error *err); /* until its memory is back */
+void vgw__memory_fini(struct vgw__memory *memory);
 
 /* --- waiters.c --- */
 
@@ -155,6 +177,6 @@ bool vgw__adopt_engine(vgw_residency *residency, struct vgw__engine *engine);
 /* Engines whose models are no more are stopped. */
 void vgw__adopt_stop_strays(vgw_residency *residency, const vgw_registry *registry);
 /* What was learned of a model: for the planner, on the residency's thread. */
-void vgw__adopt_restore(vgw_residency *residency, const struct vgw__engine *engine);
+void vgw__adopt_restore(vgw_residency *residency, struct vgw__engine *engine);
 
 #endif

@@ -85,6 +85,7 @@ static void give_order(struct vgw__engine *engine, const struct vgw__action *act
 	const struct vgw__order order = {
 		.kind = kind, .depth = action->depth, .ticket = action->ticket, .devices = action->devices,
 		.deadline_ms = action->deadline_ms, .settle_ms = engine->residency->given.settle_ms,
+		.is_wake = action->is_wake,
 	};
 
 	if (kind == VGW__OPERATION_ACTIVATE)
@@ -222,7 +223,8 @@ void vgw__manager_heard_idle(vgw_message *message)
 	struct vgw__engine *engine = resident->owner;
 	struct vgw__event event = { .kind = VGW__EVENT_QUIET };
 
-	atomic_store(&resident->is_idle_posted, false);
+	/* An exchange, not a store: whoever found the word posted has given his lease back before this reads it. */
+	(void)atomic_exchange(&resident->is_idle_posted, false);
 	if (!engine || engine->slot == VGW__NOBODY || vgw__gate_count(resident)) {
 		vgw__resident_unref(resident);
 		return;

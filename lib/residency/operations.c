@@ -22,11 +22,12 @@ enum {
 
 /* --- the probe ------------------------------------------------------------------------------------------------ */
 
-static bool is_cancelled_within(const vgw_host *host, int64_t ms)
+bool vgw__operation_pause(const struct vgw__operation *operation, int64_t ms)
 {
+	const vgw_host *host = operation->instance->host;
 	struct pollfd cancel = { .fd = vgw_host_get_cancel_fd(host), .events = POLLIN };
 
-	return poll(&cancel, 1, (int)ms) > 0 || vgw_host_is_cancelled(host);
+	return poll(&cancel, 1, ms > INT32_MAX ? INT32_MAX : (int)ms) > 0 || vgw_host_is_cancelled(host);
 }
 
 static vgw_status probe_default(const struct vgw__operation *operation, vgw_error *err)
@@ -72,7 +73,7 @@ static vgw_status probe(struct vgw__operation *operation, vgw_error *err)
 			: probe_default(operation, &why);
 		if (status == VGW_OK)
 			return status;
-		if (is_cancelled_within(instance->host, step_ms))
+		if (vgw__operation_pause(operation, step_ms))
 			return vgw_error_set(err, VGW_CANCELLED, 0, "the start was given up");
 		if (vgw_now_ms() + step_ms >= operation->order.deadline_ms)
 			break;
@@ -94,14 +95,19 @@ static vgw_status perform(struct vgw__operation *operation, vgw_error *err)
 		return vgw_error_set(err, VGW_CANCELLED, 0, "the start was given up before it began");
 	switch (order->kind) {
 	case VGW__OPERATION_ACTIVATE:
+		vgw__memory_before(operation);
 		status = ops->activate(instance->self, order->deadline_ms, err);
-		return status == VGW_OK ? probe(operation, err) : status;
+		if (status == VGW_OK)
+			status = probe(operation, err);
+		if (status == VGW_OK)
+			vgw__memory_after(operation);
+		return status;
 	case VGW__OPERATION_DEACTIVATE:
+		vgw__memory_leaving(operation);
 		return ops->deactivate(instance->self,
 			order->depth == VGW__DEPTH_SLEEP ? VGW_DEPTH_SLEEP : VGW_DEPTH_STOP, order->deadline_ms, err);
 	case VGW__OPERATION_SETTLE:
-		(void)is_cancelled_within(instance->host, order->settle_ms);
-		return VGW_OK;
+		return vgw__memory_settle(operation, err);
 	default:
 		return ops->activate(instance->self, order->deadline_ms, err);
 	}
@@ -163,6 +169,9 @@ static void begin(struct vgw__engine *engine, const struct vgw__order *order)
 	operation->engine = vgw__engine_ref(engine);
 	operation->instance = engine->instance;
 	operation->order = *order;
+	operation->has_footprint = false;
+	if (order->kind == VGW__OPERATION_ACTIVATE)
+		engine->is_dead = false;
 	operation->job.run = vgw__operation_run;
 	vgw__host_begin(engine->instance->host);
 	vgw__executors_post(engine->residency->executors, &operation->job);
@@ -178,8 +187,14 @@ static void heard_done(vgw_message *message)
 		.ticket = operation->order.ticket,
 		.failure = classify(operation),
 	};
+	struct vgw__event measured = { .kind = VGW__EVENT_FOOTPRINT, .model = engine->slot };
 	bool is_asked_for = operation->order.kind != VGW__OPERATION_RESOLVE;
+	bool has_footprint = operation->has_footprint;
+	int64_t footprint[VGW__DEVICES_MAX];
 
+	memcpy(footprint, operation->footprint, sizeof(footprint));
+	measured.bytes = footprint;
+	measured.depth = operation->order.kind == VGW__OPERATION_ACTIVATE ? VGW__DEPTH_STOP : VGW__DEPTH_SLEEP;
 	engine->is_busy = false;
 	if (engine->residency->is_closed && operation->order.kind == VGW__OPERATION_ACTIVATE)
 		engine->is_sweep_due = operation->status != VGW_OK;
@@ -191,6 +206,8 @@ static void heard_done(vgw_message *message)
 	}
 	if (is_asked_for && engine->slot != VGW__NOBODY)
 		(void)vgw__manager_step(engine->residency, &event);
+	if (has_footprint && engine->slot != VGW__NOBODY)
+		(void)vgw__manager_step(engine->residency, &measured);
 	vgw__engine_unref(engine);
 }
 

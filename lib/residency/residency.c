@@ -123,7 +123,13 @@ static vgw_residency *allocate(void)
 		vgw__free(residency);
 		return NULL;
 	}
+	if (pthread_mutex_init(&residency->memory.lock, NULL) != 0) {
+		(void)pthread_mutex_destroy(&residency->apply_lock);
+		vgw__free(residency);
+		return NULL;
+	}
 	if (pthread_mutex_init(&residency->lock, NULL) != 0) {
+		(void)pthread_mutex_destroy(&residency->memory.lock);
 		(void)pthread_mutex_destroy(&residency->apply_lock);
 		vgw__free(residency);
 		return NULL;
@@ -315,6 +321,7 @@ void vgw_residency_free(vgw_residency *residency)
 		vgw__free(residency->group_names[i]);
 	vgw__strings_fini(&residency->preload);
 	vgw__free(residency->state_dir);
+	vgw__memory_fini(&residency->memory);
 	(void)pthread_mutex_destroy(&residency->lock);
 	(void)pthread_mutex_destroy(&residency->apply_lock);
 	vgw__free(residency);

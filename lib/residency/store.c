@@ -65,6 +65,19 @@ static json_t *pack_times(const struct vgw__times *times)
 	return list;
 }
 
+/* What was measured; what was configured is not learned. */
+static json_t *pack_footprint(const vgw_residency *residency, const struct vgw__engine *engine)
+{
+	json_t *footprint = json_object();
+
+	for (int32_t d = 0; footprint && !engine->is_busy && d < VGW__DEVICES_MAX; d++) {
+		if (engine->memory[d].taken > 0)
+			(void)json_object_set_new(footprint, residency->device_names[d],
+				json_integer(engine->memory[d].taken));
+	}
+	return footprint;
+}
+
 static json_t *pack_engine(const vgw_residency *residency, const struct vgw__engine *engine)
 {
 	const struct vgw__instance *instance = engine->instance;
@@ -75,9 +88,10 @@ static json_t *pack_engine(const vgw_residency *residency, const struct vgw__eng
 	vgw__planner_view(residency->planner, engine->slot, now_ms, &view);
 	if (instance->kind->ops.describe)
 		instance->kind->ops.describe(instance->self, &facts);
-	return json_pack("{s:s, s:s, s:s, s:I, s:{s:o, s:o, s:o, s:o, s:o}}", "kind", instance->kind->ops.kind,
+	return json_pack("{s:s, s:s, s:s, s:I, s:o, s:{s:o, s:o, s:o, s:o, s:o}}", "kind", instance->kind->ops.kind,
 		"identity", facts.identity, "state", vgw__state_name(view.state), "last_used_at",
-		(json_int_t)(wall_s() - (now_ms - view.last_used_ms) / 1000), "times", "start_ms",
+		(json_int_t)(wall_s() - (now_ms - view.last_used_ms) / 1000), "footprint",
+		pack_footprint(residency, engine), "times", "start_ms",
 		pack_times(&view.start), "wake_ms", pack_times(&view.wake), "sleep_ms", pack_times(&view.sleep),
 		"stop_ms", pack_times(&view.stop), "drain_ms", pack_times(&view.drain));
 }

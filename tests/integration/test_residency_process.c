@@ -128,6 +128,15 @@ static pid_t pid_of(vgw_residency *residency, const char *model)
 	return pid;
 }
 
+static bool knows_start_time(vgw_residency *residency)
+{
+	char *text = vgw_residency_dup_state(residency);
+	bool knows = strstr(text, "\"start_ms\":{\"p50\"") != NULL;
+
+	vgw_free(text);
+	return knows;
+}
+
 static bool lives(pid_t pid)
 {
 	return kill(pid, 0) == 0 || errno != ESRCH;
@@ -188,6 +197,7 @@ static void engines_left_behind_are_taken_over_with_the_same_pids(void **state)
 	residency = begin(*state, VGW_ON_EXIT_STOP);
 	apply(residency, both);
 	assert_string_equal(vgw_residency_get_standing(residency, "a"), "loaded");
+	assert_true(knows_start_time(residency));
 	use(residency, "a");
 	assert_int_equal(pid_of(residency, "a"), pid);
 	vgw_residency_free(residency);

@@ -167,6 +167,8 @@ static void set_up_locked(struct instance *instance, bool is_up)
 {
 	struct fakes *fakes = instance->fakes;
 
+	if (fakes->on_up && is_up != instance->fake->is_up)
+		fakes->on_up(instance->fake->name, is_up);
 	if (is_up && !instance->fake->is_up)
 		fakes->up++;
 	if (!is_up && instance->fake->is_up)

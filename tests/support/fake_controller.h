@@ -37,6 +37,7 @@ struct fakes {
 	int up;                       /* models awake now */
 	int most_up;
 	int broken_contracts;
+	void (*on_up)(const char *model, bool is_up); /* const once models are applied; may be NULL */
 };
 
 extern const vgw_controller_ops fake_ops;       /* user: struct fakes */

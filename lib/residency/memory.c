@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the devices themselves say of an engine's memory: learned while it comes up, waited for when it goes. All of
+ * it on executors, within the operation that has the devices locked, so two engines never move at once on one.
+ *
+ *   activate:  free before ──────────────► free after        taken = before - after: the footprint
+ *   leave:     free when it begins to go ─► wait until there is
+ *                what was free before it came, the others' changes counted in, or what it took on top of what is
+ *
+ * Either will do: the first fails when a stranger has grown, the second when the engine had crashed and its memory
+ * was back before anybody looked. Without a source of such numbers a fixed time is waited (settle_ms). */
+#include "residency/internal.h"
+
+#include "backend/settle.h"
+#include "util/log.h"
+
+enum { READ_MS = 5000 };
+
+static const int64_t slack_bytes = INT64_C(256) * 1024 * 1024;
+
+/* --- the source ----------------------------------------------------------------------------------------------- */
+
+/* Found when it is first needed, because finding it may take a while. NULL: there is none. */
+static struct vgw__settle *get_source(vgw_residency *residency)
+{
+	struct vgw__memory *memory = &residency->memory;
+	struct vgw__settle *source;
+
+	(void)pthread_mutex_lock(&memory->lock);
+	if (!memory->is_sought) {
+		memory->is_sought = true;
+		if (vgw__settle_new_best(&memory->source, 0, NULL) == VGW_OK)
+			vgw__log(&residency->options.logger, VGW_LOG_DEBUG, "residency", NULL,
+				"the devices' memory is told by: %s", memory->source->ops->name);
+	}
+	source = memory->source;
+	(void)pthread_mutex_unlock(&memory->lock);
+	return source && source->ops->read ? source : NULL;
+}
+
+/* -1: nobody tells. */
+static int64_t read_free(const struct vgw__operation *operation, int32_t device)
+{
+	vgw_residency *residency = operation->engine->residency;
+	struct vgw__settle *source = get_source(residency);
+	struct vgw__device_memory memory;
+
+	if (!source || vgw__settle_read(source, residency->device_names[device], vgw_now_ms() + READ_MS,
+		vgw_host_get_cancel_fd(operation->instance->host), &memory, NULL) != VGW_OK)
+		return -1;
+	return memory.free_bytes > INT64_MAX ? INT64_MAX : (int64_t)memory.free_bytes;
+}
+
+static bool is_concerned(const struct vgw__operation *operation, int32_t device)
+{
+	return ((operation->order.devices >> device) & 1u) && operation->engine->residency->device_names[device][0];
+}
+
+/* --- the ledger: what ours take on each device ---------------------------------------------------------------- */
+
+static int64_t used_by_others(const struct vgw__operation *operation, int32_t device)
+{
+	struct vgw__memory *memory = &operation->engine->residency->memory;
+	int64_t bytes;
+
+	(void)pthread_mutex_lock(&memory->lock);
+	bytes = memory->used[device] - operation->engine->memory[device].charged;
+	(void)pthread_mutex_unlock(&memory->lock);
+	return bytes;
+}
+
+static void charge(const struct vgw__operation *operation, int32_t device, int64_t bytes)
+{
+	struct vgw__memory *memory = &operation->engine->residency->memory;
+
+	(void)pthread_mutex_lock(&memory->lock);
+	memory->used[device] += bytes - operation->engine->memory[device].charged;
+	operation->engine->memory[device].charged = bytes;
+	(void)pthread_mutex_unlock(&memory->lock);
+}
+
+/* --- coming --------------------------------------------------------------------------------------------------- */
+
+void vgw__memory_before(struct vgw__operation *operation)
+{
+	if (operation->order.is_wake)
+		return; /* what was free before its cold start still counts */
+	for (int32_t d = 0; d < VGW__DEVICES_MAX; d++) {
+		struct vgw__device_share *share = &operation->engine->memory[d];
+
+		if (!is_concerned(operation, d))
+			continue;
+		share->free_before = read_free(operation, d);
+		share->others_before = used_by_others(operation, d);
+		share->has_baseline = share->free_before >= 0;
+		if (share->has_baseline)
+			share->taken = 0; /* of an earlier start */
+	}
+}
+
+void vgw__memory_after(struct vgw__operation *operation)
+{
+	for (int32_t d = 0; d < VGW__DEVICES_MAX; d++) {
+		struct vgw__device_share *share = &operation->engine->memory[d];
+		int64_t now;
+
+		operation->footprint[d] = VGW__UNKNOWN_BYTES;
+		if (!is_concerned(operation, d) || !share->has_baseline)
+			continue;
+		if (operation->order.is_wake) {
+			charge(operation, d, share->taken);
+			continue;
+		}
+		now = read_free(operation, d);
+		if (now < 0)
+			continue;
+		share->taken = share->free_before > now ? share->free_before - now : 0;
+		operation->footprint[d] = share->taken;
+		operation->has_footprint = true;
+		charge(operation, d, share->taken);
+	}
+}
+
+/* --- going ---------------------------------------------------------------------------------------------------- */
+
+void vgw__memory_leaving(struct vgw__operation *operation)
+{
+	for (int32_t d = 0; d < VGW__DEVICES_MAX; d++) {
+		if (is_concerned(operation, d))
+			operation->engine->memory[d].free_leaving = operation->engine->is_dead ? -1
+				: read_free(operation, d);
+	}
+}
+
+/* How much must be free; -1: nothing can be said. */
+static int64_t wanted_bytes(const struct vgw__operation *operation, int32_t d)
+{
+	const struct vgw__device_share *share = &operation->engine->memory[d];
+	int64_t slack = share->taken / 10 > slack_bytes ? share->taken / 10 : slack_bytes;
+	int64_t wanted = -1, other;
+
+	if (share->has_baseline) {
+		wanted = share->free_before + share->others_before - used_by_others(operation, d) - slack;
+		wanted = wanted > 0 ? wanted : 0;
+	}
+	if (share->taken > 0 && share->free_leaving >= 0) {
+		other = share->free_leaving + share->taken - share->taken / 10;
+		wanted = wanted < 0 || other < wanted ? other : wanted;
+	}
+	return wanted;
+}
+
+/* Asleep, what is left on the device is its residue; nobody knows beforehand how much that is. */
+static void measure_sleeper(struct vgw__operation *operation, int32_t d)
+{
+	struct vgw__device_share *share = &operation->engine->memory[d];
+	int64_t now = read_free(operation, d);
+	int64_t residue;
+
+	if (now < 0 || share->free_leaving < 0 || !share->taken)
+		return;
+	residue = share->taken - (now - share->free_leaving);
+	residue = residue < 0 ? 0 : residue > share->taken ? share->taken : residue;
+	operation->footprint[d] = residue;
+	operation->has_footprint = true;
+	charge(operation, d, residue);
+}
+
+vgw_status vgw__memory_settle(struct vgw__operation *operation, vgw_error *err)
+{
+	vgw_residency *residency = operation->engine->residency;
+	int cancel_fd = vgw_host_get_cancel_fd(operation->instance->host);
+	struct vgw__settle *source = get_source(residency);
+	bool is_told = false;
+	vgw_status status = VGW_OK;
+
+	for (int32_t d = 0; status == VGW_OK && d < VGW__DEVICES_MAX; d++) {
+		int64_t wanted;
+
+		operation->footprint[d] = VGW__UNKNOWN_BYTES;
+		if (!source || !is_concerned(operation, d))
+			continue;
+		if (operation->order.depth == VGW__DEPTH_SLEEP) {
+			measure_sleeper(operation, d);
+			is_told = true;
+			continue;
+		}
+		wanted = wanted_bytes(operation, d);
+		if (wanted < 0)
+			continue;
+		is_told = true;
+		status = vgw__settle_wait(source, residency->device_names[d], (uint64_t)wanted,
+			operation->order.deadline_ms, cancel_fd, err);
+		if (status == VGW_OK)
+			charge(operation, d, 0);
+	}
+	if (!is_told)
+		(void)vgw__operation_pause(operation, operation->order.settle_ms);
+	return status;
+}
+
+void vgw__memory_fini(struct vgw__memory *memory)
+{
+	vgw__settle_free(memory->source);
+	(void)pthread_mutex_destroy(&memory->lock);
+}
