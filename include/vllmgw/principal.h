@@ -78,7 +78,7 @@ VGW_API void vgw_principal_unref(vgw_principal *principal);
 VGW_API const char *vgw_principal_get_name(const vgw_principal *principal);
 
 /** May it use the model of this configured name (not an alias: what runs is what was allowed)? NULL may use all.
- *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+ *  Owns: read during the call.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API bool vgw_principal_may_use(const vgw_principal *principal, const char *model);
 
 /* --- counting elsewhere --- */

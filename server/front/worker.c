@@ -174,6 +174,10 @@ int worker_init(struct worker *worker, struct front *front, uint32_t place, char
 		(void)snprintf(why, size, "%s", err.text);
 		return -1;
 	}
+	if (front->options.keys && keys_reader_open(&worker->keys, front->options.keys) != 0) {
+		(void)snprintf(why, size, "out of memory");
+		return -1;
+	}
 	return 0;
 }
 
@@ -238,5 +242,6 @@ void worker_fini(struct worker *worker)
 		vgw_defer_cancel(worker->loop, &worker->pump);
 	}
 	vgw_loop_free(worker->loop);
+	keys_reader_close(&worker->keys);
 	free(worker->listeners);
 }
