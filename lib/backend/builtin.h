@@ -16,4 +16,12 @@ struct vgw__process_kind;
 vgw_status vgw__process_kind_new(struct vgw__process_kind **out, vgw_error *err);
 void vgw__process_kind_free(struct vgw__process_kind *kind); /* after the last instance; NULL is allowed */
 
+/* A container. Its user pointer is a struct vgw__docker_kind. */
+extern const vgw_controller_ops vgw__docker_ops;
+
+struct vgw__docker_kind;
+
+vgw_status vgw__docker_kind_new(struct vgw__docker_kind **out, vgw_error *err);
+void vgw__docker_kind_free(struct vgw__docker_kind *kind); /* after the last instance; NULL is allowed */
+
 #endif

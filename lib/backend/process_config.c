@@ -8,6 +8,7 @@
 #include "backend/settings.h"
 #include "backend/template.h"
 #include "util/alloc.h"
+#include "util/hash.h"
 #include "util/tree.h"
 
 #include <stdio.h>
@@ -109,31 +110,20 @@ static vgw_status check(const struct vgw__process_config *config, vgw_error *err
 	return VGW_OK;
 }
 
-/* FNV-1a, 64 bits, over every text with its end, so that ["ab"] and ["a","b"] differ. */
-static uint64_t hash_text(uint64_t hash, const char *text)
-{
-	const unsigned char *p = (const unsigned char *)text;
-
-	do {
-		hash = (hash ^ *p) * UINT64_C(1099511628211);
-	} while (*p++ != '\0');
-	return hash;
-}
-
 static void make_hash(struct vgw__process_config *config)
 {
 	const struct vgw__strings *lists[] = { &config->command, &config->env, &config->inherit };
-	uint64_t hash = UINT64_C(14695981039346656037);
+	uint64_t hash = VGW__HASH_INIT;
 
 	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++) {
 		for (size_t i = 0; i < lists[l]->count; i++)
-			hash = hash_text(hash, lists[l]->items[i]);
-		hash = hash_text(hash, "");
+			hash = vgw__hash_text(hash, lists[l]->items[i]);
+		hash = vgw__hash_text(hash, "");
 	}
-	hash = hash_text(hash, config->served_name);
-	hash = hash_text(hash, config->devices);
-	hash = hash_text(hash, config->host);
-	hash = hash_text(hash, config->cwd ? config->cwd : "");
+	hash = vgw__hash_text(hash, config->served_name);
+	hash = vgw__hash_text(hash, config->devices);
+	hash = vgw__hash_text(hash, config->host);
+	hash = vgw__hash_text(hash, config->cwd ? config->cwd : "");
 	hash ^= config->port;
 	(void)snprintf(config->args_hash, sizeof(config->args_hash), "%016llx", (unsigned long long)hash);
 }

@@ -12,11 +12,11 @@
 #include "backend/redact.h"
 #include "util/duration.h"
 #include "util/log.h"
+#include "util/random.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 enum {
 	EAGER_MS = 2000,       /* how long to look every EAGER_STEP_MS */
@@ -29,17 +29,6 @@ enum {
 };
 
 /* --- launching --- */
-
-static bool make_nonce(char nonce[VGW__NONCE_SIZE])
-{
-	unsigned char bytes[(VGW__NONCE_SIZE - 1) / 2];
-
-	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-		return false;
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		(void)snprintf(nonce + 2 * i, 3, "%02x", bytes[i]);
-	return true;
-}
 
 static vgw_status choose_port(struct vgw__process *process, vgw_error *err)
 {
@@ -105,7 +94,7 @@ vgw_status vgw__process_launch(struct vgw__process *process, vgw_error *err)
 	const struct vgw__launch launch = { .port = port, .nonce = nonce };
 	vgw_status status = VGW_OK;
 
-	if (!make_nonce(nonce))
+	if (!vgw__random_hex(nonce, sizeof(nonce)))
 		return vgw_error_set(err, VGW_INTERNAL, errno, "the system gives no random numbers");
 	status = choose_port(process, err);
 	(void)snprintf(port, sizeof(port), "%u", (unsigned)process->port);

@@ -25,6 +25,7 @@ struct row {
 struct vgw__controllers {
 	struct vgw__list rows;               /* in the order of registration */
 	struct vgw__process_kind *processes; /* what all instances of kind "process" share */
+	struct vgw__docker_kind *containers; /* and of kind "docker" */
 };
 
 static struct row *find_row(const struct vgw__controllers *controllers, const char *kind)
@@ -101,6 +102,7 @@ void vgw__controllers_free(struct vgw__controllers *controllers)
 		vgw__free(VGW__CONTAINER(link, struct row, link));
 	}
 	vgw__process_kind_free(controllers->processes);
+	vgw__docker_kind_free(controllers->containers);
 	vgw__free(controllers);
 }
 
@@ -132,10 +134,14 @@ vgw_status vgw__controllers_add_builtin(struct vgw__controllers *controllers, vg
 
 	if (!controllers->processes)
 		status = vgw__process_kind_new(&controllers->processes, err);
+	if (status == VGW_OK && !controllers->containers)
+		status = vgw__docker_kind_new(&controllers->containers, err);
 	if (status == VGW_OK)
 		status = vgw__controllers_add(controllers, &vgw__static_ops, NULL, err);
 	if (status == VGW_OK)
 		status = vgw__controllers_add(controllers, &vgw__process_ops, controllers->processes, err);
+	if (status == VGW_OK)
+		status = vgw__controllers_add(controllers, &vgw__docker_ops, controllers->containers, err);
 	return status;
 }
 

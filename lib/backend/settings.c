@@ -215,6 +215,18 @@ vgw_status vgw__settings_get_integer(const struct vgw__settings *settings, const
 	return VGW_OK;
 }
 
+vgw_status vgw__settings_get_flag(const struct vgw__settings *settings, const char *key, bool *out, vgw_error *err)
+{
+	const json_t *value = get_value(settings, key);
+
+	if (!value)
+		return VGW_OK;
+	if (!json_is_boolean(value))
+		return refuse(settings, key, value, "true or false", err);
+	*out = json_is_true(value);
+	return VGW_OK;
+}
+
 vgw_status vgw__settings_get_list(const struct vgw__settings *settings, const char *key, struct vgw__strings *out,
 	vgw_error *err)
 {

@@ -30,6 +30,7 @@ vgw_status vgw__settings_get_duration(const struct vgw__settings *settings, cons
 	vgw_error *err);
 vgw_status vgw__settings_get_integer(const struct vgw__settings *settings, const char *key, int64_t min,
 	int64_t max, int64_t *out, vgw_error *err);
+vgw_status vgw__settings_get_flag(const struct vgw__settings *settings, const char *key, bool *out, vgw_error *err);
 /* An array of texts (numbers and booleans are taken as they are written), appended to *out. */
 vgw_status vgw__settings_get_list(const struct vgw__settings *settings, const char *key, struct vgw__strings *out,
 	vgw_error *err);
