@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MESSAGE_SIZE = 160 };
+enum { MESSAGE_SIZE = 160, WITH_REMEDY_SIZE = 110 };
 
 struct rule {
 	const char *text;
@@ -81,15 +81,15 @@ static bool fits(const struct rule *rule, const char *message)
 }
 
 /* What says most in the runtime's long chains of causes is their end. */
-static const char *shorten(const char *message)
+static const char *shorten(const char *message, size_t size)
 {
 	size_t len = strlen(message);
 	const char *cut;
 
-	if (len < MESSAGE_SIZE)
+	if (len < size)
 		return message;
-	cut = strstr(message + len - MESSAGE_SIZE + 1, ": ");
-	return cut ? cut + 2 : message + len - MESSAGE_SIZE + 1;
+	cut = strstr(message + len - size + 1, ": ");
+	return cut ? cut + 2 : message + len - size + 1;
 }
 
 void vgw__docker_problem_explain(struct vgw__docker_problem *problem, const char *doing, uint32_t http,
@@ -98,6 +98,7 @@ void vgw__docker_problem_explain(struct vgw__docker_problem *problem, const char
 	const struct vgw__strings no_secrets = { 0 };
 	const struct rule *rule = NULL;
 	char shown[MESSAGE_SIZE];
+	const char *remedy;
 
 	memset(problem, 0, sizeof(*problem));
 	for (size_t i = 0; !rule && i < sizeof(rules) / sizeof(rules[0]); i++)
@@ -106,11 +107,11 @@ void vgw__docker_problem_explain(struct vgw__docker_problem *problem, const char
 	problem->http = http;
 	problem->trouble = rule ? rule->trouble : VGW__DOCKER_OTHER;
 	problem->failure = rule ? rule->failure : http >= 400 && http < 500 && http != 409 ? USER : UNKNOWN;
-	message = shorten(message);
+	remedy = rule ? rule->remedy : "";
+	message = shorten(message, remedy[0] ? WITH_REMEDY_SIZE : MESSAGE_SIZE);
 	vgw__redact_line(shown, sizeof(shown), message, strlen(message), &no_secrets);
-	(void)snprintf(problem->text, sizeof(problem->text), "cannot %.60s: %.*s%s%s", doing,
-		rule && rule->remedy[0] ? 100 : MESSAGE_SIZE, shown, rule && rule->remedy[0] ? "; " : "",
-		rule ? rule->remedy : "");
+	(void)snprintf(problem->text, sizeof(problem->text), "cannot %.60s: %s%s%s", doing, shown,
+		remedy[0] ? "; " : "", remedy);
 }
 
 void vgw__docker_problem_read(struct vgw__docker_problem *problem, const char *doing, uint32_t http,

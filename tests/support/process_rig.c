@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rig of the kind "process". */
+/* The rig of the kinds "process" and "docker". */
 #include "process_rig.h"
 
 #include "util/alloc.h"
@@ -43,10 +43,10 @@ static void on_progress(void *user, int percent, const char *text)
 {
 	struct rig *rig = user;
 
-	(void)text;
 	(void)pthread_mutex_lock(&rig->mutex);
 	rig->progress_count++;
 	rig->last_percent = percent;
+	(void)snprintf(rig->last_progress, sizeof(rig->last_progress), "%s", text);
 	(void)pthread_mutex_unlock(&rig->mutex);
 }
 
@@ -83,11 +83,29 @@ vgw_status rig_create(struct rig *rig, const char *json, vgw_error *err)
 	return rig->kind->ops.create(&rig->self, &spec, rig->host, rig->kind->user, err);
 }
 
-int rig_set_up(void **state)
+static void make_controllers(struct rig *rig, const char *kind)
 {
 	static const struct vgw__host_events events = { on_endpoints, on_progress, on_death };
-	struct rig *rig = calloc(1, sizeof(*rig));
 	const vgw_logger logger = { .fn = on_log, .user = rig, .level = VGW_LOG_DEBUG };
+
+	assert_int_equal(vgw__controllers_new(&rig->controllers, NULL), VGW_OK);
+	assert_int_equal(vgw__controllers_add_builtin(rig->controllers, NULL), VGW_OK);
+	assert_int_equal(vgw__controllers_find(rig->controllers, &rig->kind, kind, NULL), VGW_OK);
+	assert_int_equal(vgw__host_new(&rig->host, &events, rig, &logger, NULL), VGW_OK);
+}
+
+static void free_controllers(struct rig *rig)
+{
+	if (rig->self)
+		rig->kind->ops.destroy(rig->self);
+	rig->self = NULL;
+	vgw__host_free(rig->host);
+	vgw__controllers_free(rig->controllers);
+}
+
+int rig_set_up_kind(void **state, const char *kind)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
 
 	assert_non_null(rig);
 	find_engine();
@@ -95,12 +113,23 @@ int rig_set_up(void **state)
 	(void)pthread_cond_init(&rig->changed, NULL);
 	(void)snprintf(rig->state_dir, sizeof(rig->state_dir), "/tmp/vgw-process-XXXXXX");
 	assert_non_null(mkdtemp(rig->state_dir));
-	assert_int_equal(vgw__controllers_new(&rig->controllers, NULL), VGW_OK);
-	assert_int_equal(vgw__controllers_add_builtin(rig->controllers, NULL), VGW_OK);
-	assert_int_equal(vgw__controllers_find(rig->controllers, &rig->kind, "process", NULL), VGW_OK);
-	assert_int_equal(vgw__host_new(&rig->host, &events, rig, &logger, NULL), VGW_OK);
+	make_controllers(rig, kind);
 	*state = rig;
 	return 0;
+}
+
+int rig_set_up(void **state)
+{
+	return rig_set_up_kind(state, "process");
+}
+
+void rig_renew(struct rig *rig)
+{
+	char kind[32];
+
+	(void)snprintf(kind, sizeof(kind), "%s", rig->kind->ops.kind);
+	free_controllers(rig);
+	make_controllers(rig, kind);
 }
 
 static int remove_one(const char *path, const struct stat *about, int type, struct FTW *ftw)
@@ -115,12 +144,9 @@ int rig_tear_down(void **state)
 {
 	struct rig *rig = *state;
 
-	if (rig->self) {
+	if (rig->self)
 		(void)rig->kind->ops.deactivate(rig->self, VGW_DEPTH_STOP, vgw_now_ms() + 1000, NULL);
-		rig->kind->ops.destroy(rig->self);
-	}
-	vgw__host_free(rig->host);
-	vgw__controllers_free(rig->controllers);
+	free_controllers(rig);
 	(void)nftw(rig->state_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	(void)pthread_cond_destroy(&rig->changed);
 	(void)pthread_mutex_destroy(&rig->mutex);

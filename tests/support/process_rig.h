@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One replica of kind "process" with a host that remembers what it was told, and the words the tests of that kind
- * use. The engine is the simulator of this build. */
+/* One replica of kind "process" or "docker" with a host that remembers what it was told, and the words the tests of
+ * those kinds use. The engine is the simulator of this build. */
 #ifndef VGW_TESTS_PROCESS_RIG_H
 #define VGW_TESTS_PROCESS_RIG_H
 
@@ -30,11 +30,16 @@ struct rig {
 	int deaths;          /* guarded by mutex */
 	int progress_count;  /* guarded by mutex */
 	int last_percent;    /* guarded by mutex */
+	char last_progress[128]; /* guarded by mutex */
 	char logged[8192];   /* guarded by mutex */
 };
 
 int rig_set_up(void **state);
+int rig_set_up_kind(void **state, const char *kind);
 int rig_tear_down(void **state);
+
+/* As after a restart of the gateway: everything of it anew but its folder. Engines go on. */
+void rig_renew(struct rig *rig);
 
 vgw_status rig_create(struct rig *rig, const char *json, vgw_error *err);
 /* The simulator with more arguments (", \"--x\"") and more configuration (", \"stop_timeout\": 1"). */
