@@ -79,7 +79,7 @@ struct config_model {
 	const char *name;
 	struct config_strings aliases; /* names, and patterns with one '*' at their end */
 	const char *served_name;       /* never NULL: the model's name unless configured */
-	const char *backend_kind;      /* "static", "process" */
+	const char *backend_kind;      /* "static", "process", "docker" */
 	/* The `backend:` mapping as a JSON object with `kind`; variables and defaults are put in, null keys
 	 * left out. Durations are integers of milliseconds, sizes of bytes. Holds secrets: never log it. */
 	const char *backend_json;

@@ -28,6 +28,7 @@ bool config_decode_value(struct config_decoder *decoder, const struct config_key
 		[CONFIG_LISTENS] = config_decode_listens,
 		[CONFIG_SIZES] = config_decode_sizes,
 		[CONFIG_VARIABLES] = config_decode_variables,
+		[CONFIG_GPUS] = config_decode_gpus,
 		[CONFIG_OBJECT] = config_decode_object,
 		[CONFIG_DEVICES] = config_decode_devices,
 		[CONFIG_BACKEND] = config_decode_backend,

@@ -23,7 +23,7 @@ struct config_decoder {
 
 /* What a key's node means; the member is the one of the key's type. */
 union config_value {
-	const char *text; /* TEXT; OBJECT and BACKEND: as JSON */
+	const char *text; /* TEXT; OBJECT, BACKEND and GPUS: as JSON */
 	bool flag;
 	int64_t number; /* NUMBER, DURATION, SIZE */
 	int word;
@@ -45,7 +45,7 @@ config_decode_fn config_decode_text, config_decode_flag, config_decode_number, c
 
 /* config_lists.c */
 config_decode_fn config_decode_texts, config_decode_urls, config_decode_listens, config_decode_sizes,
-	config_decode_variables;
+	config_decode_variables, config_decode_gpus;
 
 /* config_json.c */
 config_decode_fn config_decode_object;

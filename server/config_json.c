@@ -52,7 +52,7 @@ void config_json_print_text(FILE *out, const char *text)
 	(void)fputc('"', out);
 }
 
-static void print_list(FILE *out, const struct config_strings *strings)
+void config_json_print_list(FILE *out, const struct config_strings *strings)
 {
 	(void)fputc('[', out);
 	for (size_t i = 0; i < strings->count; i++) {
@@ -79,6 +79,8 @@ static void print_variables(FILE *out, const struct config_strings *pairs)
 void config_json_print_member(
 	FILE *out, const struct config_key *key, const union config_value *value, bool is_first)
 {
+	char word[32] = "";
+
 	(void)fprintf(out, "%s\"%s\":", is_first ? "" : ",", key->path);
 	switch (key->type) {
 	case CONFIG_FLAG:
@@ -91,10 +93,17 @@ void config_json_print_member(
 		break;
 	case CONFIG_TEXTS:
 	case CONFIG_URLS:
-		print_list(out, &value->strings);
+		config_json_print_list(out, &value->strings);
 		break;
 	case CONFIG_VARIABLES:
 		print_variables(out, &value->strings);
+		break;
+	case CONFIG_GPUS:
+		(void)fputs(value->text, out);
+		break;
+	case CONFIG_WORD:
+		(void)config_words_get(key->words, (size_t)value->word, word, sizeof(word));
+		config_json_print_text(out, word);
 		break;
 	default:
 		config_json_print_text(out, value->text);

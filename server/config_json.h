@@ -22,6 +22,9 @@ const char *config_stream_close(struct config_stream *stream, struct config_aren
 /* "text" with its quotes; the input is valid UTF-8. */
 void config_json_print_text(FILE *out, const char *text);
 
+/* ["a","b"] */
+void config_json_print_list(FILE *out, const struct config_strings *strings);
+
 /* `,"key":value` (without the comma when `is_first`); durations in milliseconds, sizes in bytes. */
 void config_json_print_member(
 	FILE *out, const struct config_key *key, const union config_value *value, bool is_first);

@@ -28,6 +28,7 @@ static const struct config_key device_keys[] = { CONFIG_DEVICE_KEYS(XX) };
 	ROW(path, type, min, max, words, text, flags, 0, help)
 static const struct config_key static_keys[] = { CONFIG_BACKEND_STATIC_KEYS(XX) };
 static const struct config_key process_keys[] = { CONFIG_BACKEND_PROCESS_KEYS(XX) };
+static const struct config_key docker_keys[] = { CONFIG_BACKEND_DOCKER_KEYS(XX) };
 #undef XX
 
 const struct config_keys config_server_keys = { server_keys, COUNT(server_keys) };

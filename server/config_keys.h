@@ -31,6 +31,7 @@
 	XX(LISTENS, struct config_listens, "an address such as 127.0.0.1:8080 or a list of them")            \
 	XX(SIZES, struct config_memories, "a mapping such as {gpu0: 18GiB}")                                 \
 	XX(VARIABLES, struct config_strings, "a mapping such as {NAME: text}")                               \
+	XX(GPUS, const char *, "all, none, how many, or a list such as [0, 1]")                              \
 	XX(OBJECT, const char *, "a mapping such as {temperature: 0.2}")                                     \
 	XX(DEVICES, struct config_memories, "a mapping such as {gpu0: {memory: 24GiB}}")                     \
 	XX(BACKEND, const char *, "a mapping such as {kind: static, urls: [http://127.0.0.1:8001]}")         \
@@ -173,10 +174,59 @@ enum {
 	XX("stop_timeout", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, none,                                 \
 		"From SIGTERM until what is left is killed")
 
+#define CONFIG_BACKEND_DOCKER_KEYS(XX)                                                                       \
+	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "docker")                                                \
+	XX("image", TEXT, 0, 0, NULL, NULL, 0, none, "Image of the container: name:tag or name@digest")      \
+	XX("args", TEXTS, 0, 0, NULL, "[]", CONFIG_SLOTS, none,                                              \
+		"Arguments of the image's program; ${PORT}, ${MODEL}, ${DEVICES} are filled at each start")  \
+	XX("entrypoint", TEXTS, 0, 0, NULL, "[]", CONFIG_SLOTS, none,                                        \
+		"Program to run instead of the image's, with its first arguments")                           \
+	XX("env", VARIABLES, 0, 0, NULL, "{}", CONFIG_SLOTS, none,                                           \
+		"Environment of the engine; ${PORT}, ${MODEL} and ${DEVICES} as above")                      \
+	XX("mounts", TEXTS, 0, 0, NULL, "[]", 0, none,                                                       \
+		"Folders or volumes in the container: /FOLDER:/TARGET, VOLUME:/TARGET, :ro at the end")      \
+	XX("gpus", GPUS, 0, 0, NULL, "none", 0, none,                                                        \
+		"GPUs of the container: all (those of the model's devices, if it has some), none, "          \
+		"how many, or a list of numbers and UUIDs")                                                  \
+	XX("network", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                       \
+		"Network to attach to; the engine is reached by its address there; host: the machine's; "    \
+		"null: the default, and a published port")                                                   \
+	XX("publish_address", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                               \
+		"Address on which the port is published; null: 127.0.0.1 without a network, else nowhere")   \
+	XX("port", NUMBER, 1, 65535, NULL, "null", CONFIG_NULLABLE, none,                                    \
+		"Port the engine listens on in the container; null: 8000, with network host a fresh one "    \
+		"if ${PORT} is used")                                                                        \
+	XX("ipc", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                           \
+		"Shared memory: host, private, or another of Docker's modes; tensor parallelism needs host " \
+		"or shm_size")                                                                               \
+	XX("shm_size", SIZE, 1, CONFIG_MAX_BYTES, NULL, "null", CONFIG_NULLABLE, none,                       \
+		"Size of /dev/shm; null: Docker's 64 MiB")                                                   \
+	XX("memory_limit", SIZE, 6 << 20, CONFIG_MAX_BYTES, NULL, "null", CONFIG_NULLABLE, none,             \
+		"Most memory (not of GPUs) the container may take; null: no limit")                          \
+	XX("user", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                          \
+		"User inside the container, such as 2000:0; null: the image's")                              \
+	XX("runtime", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                       \
+		"Container runtime, such as nvidia; null: the engine's default")                             \
+	XX("init", FLAG, 0, 0, NULL, "true", 0, none, "Run a small init that reaps what the engine leaves")  \
+	XX("pull", WORD, 0, 0, "|never|missing|always", "missing", 0, none,                                  \
+		"When the image is pulled at a start")                                                       \
+	XX("container_name", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                \
+		"Name of the container; null: vllmgw-MODEL-N")                                               \
+	XX("socket", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                        \
+		"Docker Engine: /run/docker.sock, tcp://host:port, or Podman's socket; null: $DOCKER_HOST, " \
+		"else /var/run/docker.sock")                                                                 \
+	XX("api_key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, none,                       \
+		"Key sent to the engine instead of the client's; null: none")                                \
+	XX("start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, none,                                \
+		"From the start of the container until it answers (pulling comes before)")                   \
+	XX("stop_timeout", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, none,                                 \
+		"From SIGTERM until the container is killed")
+
 /* XX(kind, array of keys in config_keys.c, is_managed, help) */
 #define CONFIG_BACKENDS(XX)                                                                                  \
 	XX("static", static_keys, false, "engines that somebody else runs")                                  \
-	XX("process", process_keys, true, "an engine the gateway starts and stops as a child process")
+	XX("process", process_keys, true, "an engine the gateway starts and stops as a child process")    \
+	XX("docker", docker_keys, true, "an engine the gateway starts and stops in a container")
 
 struct config_key {
 	const char *path;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "config_json.h"
 #include "config_value.h"
 
 /* Number, name and check the items of a list. A lone scalar is a list of one where `takes_one`. */
@@ -196,4 +197,39 @@ bool config_decode_variables(struct config_decoder *decoder, const struct config
 	}
 	out->strings = (struct config_strings){ items, count };
 	return is_good;
+}
+
+/* --- all, none, a number or a list --- */
+
+bool config_decode_gpus(struct config_decoder *decoder, const struct config_key *key, struct node *node,
+	const char *path, union config_value *out)
+{
+	union config_value value;
+	struct config_stream stream;
+	const char *text;
+
+	out->text = NULL;
+	if (node->kind == NODE_SCALAR) {
+		text = config_get_text(decoder, key, node, path);
+		if (!text)
+			return false;
+		if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0)
+			out->text = config_arena_printf(decoder->arena, "\"%s\"", text);
+		else if (!config_value_parse_number(text, &value.number) && value.number >= 0 && value.number <= 1024)
+			out->text = config_arena_printf(decoder->arena, "%lld", (long long)value.number);
+		else
+			return config_refuse(decoder, key, node, path,
+				"is neither all, none, a number nor a list such as [0, 1]");
+		return out->text != NULL;
+	}
+	if (node->kind == NODE_MAP)
+		return config_refuse(decoder, key, node, path, "");
+	if (!config_decode_texts(decoder, key, node, path, &value))
+		return false;
+	config_stream_open(&stream, decoder->arena);
+	if (!stream.file)
+		return false;
+	config_json_print_list(stream.file, &value.strings);
+	out->text = config_stream_close(&stream, decoder->arena);
+	return out->text != NULL;
 }

@@ -188,7 +188,8 @@ static void containers_that_ended_while_the_engine_was_down_are_noticed_when_it_
 {
 	struct rig *rig = *state;
 
-	docker_make_engine(rig, "", "");
+	assert_int_equal(docker_api("POST", "/networks/create", "{\"Name\":\"vgw-test\"}", NULL), 201);
+	docker_make_engine(rig, "", ", \"network\": \"vgw-test\"");
 	rig_activate_well(rig);
 	docker_control("kill", false); /* the container goes on; an engine that comes back stops it */
 	assert_int_equal(docker_get(rig->url, "/health"), 200);
