@@ -48,6 +48,7 @@ static const struct stub {
 	const char *backend_json;
 } stubs[] = {
 	{ "process", "{\"kind\":\"process\",\"command\":[\"true\",\"${PORT}\"]}" },
+	{ "docker", "{\"kind\":\"docker\",\"image\":\"none\"}" },
 };
 
 static const char *stub_of(const char *kind)

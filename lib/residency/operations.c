@@ -137,6 +137,7 @@ static void keep_failure(struct vgw__engine *engine, const struct vgw__operation
 
 	(void)snprintf(engine->failure, sizeof(engine->failure), "%s", text[0] ? text
 		: vgw_status_get_text(operation->status));
+	engine->is_runtime_failure = operation->report.failure == VGW_FAILURE_RUNTIME;
 }
 
 static enum vgw__event_kind answer_of(struct vgw__engine *engine, const struct vgw__operation *operation)

@@ -68,9 +68,12 @@ vgw_status vgw__refuse(const struct vgw__resident *resident, enum vgw__reason re
 {
 	const struct vgw__engine *engine = resident->owner;
 	bool has_failure = engine && tells_failure(reason) && engine->failure[0];
+	bool is_runtime = has_failure && engine->is_runtime_failure &&
+		vgw__reason_fault(reason) == VGW_FAULT_MODEL_START_FAILED;
 	vgw_status status;
 
-	status = vgw_error_set_fault(err, status_of(reason), vgw__reason_fault(reason), "model '%.60s': %s%s%.110s",
+	status = vgw_error_set_fault(err, status_of(reason), is_runtime ? VGW_FAULT_RUNTIME_UNAVAILABLE
+		: vgw__reason_fault(reason), "model '%.60s': %s%s%.200s",
 		resident->name, vgw__reason_text(reason), has_failure ? ": " : "",
 		has_failure ? engine->failure : "");
 	if (err)

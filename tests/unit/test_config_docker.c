@@ -70,15 +70,15 @@ static void a_mistake_is_named_with_its_place_and_remedy(void **state)
 		{ "models:\n  m: {backend: {kind: docker}}\n",
 			"c.yaml:2:7: models.m.backend: key 'image' is missing; it is text" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, gpus: some}}\n",
-			"c.yaml:2:46: models.m.backend.gpus: 'some' is neither all, none, a number nor a list such as "
+			"c.yaml:2:47: models.m.backend.gpus: 'some' is neither all, none, a number nor a list such as "
 			"[0, 1]" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, gpus: {a: 1}}}\n",
-			"c.yaml:2:46: models.m.backend.gpus: expected all, none, how many, or a list such as [0, 1], "
+			"c.yaml:2:47: models.m.backend.gpus: expected all, none, how many, or a list such as [0, 1], "
 			"found a mapping" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, pull: maybe}}\n",
-			"c.yaml:2:46: models.m.backend.pull: 'maybe' is none of never, missing, always" },
+			"c.yaml:2:47: models.m.backend.pull: 'maybe' is none of never, missing, always" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, netwrok: y}}\n",
-			"c.yaml:2:40: models.m.backend.netwrok: unknown key; did you mean 'network'?" },
+			"c.yaml:2:41: models.m.backend.netwrok: unknown key; did you mean 'network'?" },
 	};
 
 	(void)state;

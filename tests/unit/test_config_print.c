@@ -198,7 +198,7 @@ static void the_examples_are_valid_by_the_schema_and_by_the_loader(void **state)
 		"v.validate(d)\n"
 		"d['limits'] = {'bdoy': '1MiB'}\n"
 		"sys.exit(0 if not v.is_valid(d) else 3)\n";
-	static const char *const names[] = { "vllmgw.yaml", "minimal.yaml" };
+	static const char *const names[] = { "config/vllmgw.yaml", "config/minimal.yaml", "compose/vllmgw.yaml" };
 	char schema[] = "/tmp/vllmgw-schema-XXXXXX";
 	int fd = mkstemp(schema);
 	FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
@@ -214,7 +214,7 @@ static void the_examples_are_valid_by_the_schema_and_by_the_loader(void **state)
 		struct config *config;
 		char path[512];
 
-		(void)snprintf(path, sizeof(path), VGW_SOURCE_DIR "/examples/config/%s", names[i]);
+		(void)snprintf(path, sizeof(path), VGW_SOURCE_DIR "/examples/%s", names[i]);
 		source.path = path;
 		assert_non_null(report);
 		assert_int_equal(config_load(&config, &source, report), 0);
