@@ -38,6 +38,12 @@ static void copy(char *out, size_t size, const char *text)
 
 void access_facts_fill(struct access_facts *facts, const vgw_call_report *report)
 {
+	static const char *const reasons[VGW_LIMIT_REASON_COUNT] = {
+#define XX(name, label, text) [VGW_LIMIT_##name] = label,
+		VGW_LIMIT_REASON_MAP(XX)
+#undef XX
+	};
+
 	copy(facts->model, sizeof(facts->model), report->model);
 	copy(facts->replica, sizeof(facts->replica), report->replica);
 	facts->attempts = report->attempts;
@@ -48,6 +54,9 @@ void access_facts_fill(struct access_facts *facts, const vgw_call_report *report
 	facts->first_byte_us = report->first_byte_us;
 	facts->prompt_tokens = report->prompt_tokens;
 	facts->completion_tokens = report->completion_tokens;
+	facts->is_estimated = report->is_estimated != 0;
+	facts->limited = report->limited == VGW_LIMIT_NONE ? NULL : reasons[report->limited];
+	facts->limit_us = report->limit_us;
 	facts->fault = report->fault == VGW_FAULT_NONE ? NULL : vgw_fault_get_info(report->fault)->code;
 }
 
@@ -70,6 +79,14 @@ static size_t print_json(char *line, size_t size, const struct access_entry *e)
 		"{\"time\":\"%s\",\"level\":\"info\",\"area\":\"access\",\"id\":\"%s\",\"peer\":\"%s\",\"method\":\"%s\","
 		"\"path\":\"%s\",\"status\":%u,\"outcome\":\"%s\",\"total_us\":%" PRId64,
 		stamp, e->request_id, e->peer, e->method, e->path, e->status, outcome(e), e->total_us);
+	if (e->facts.key[0])
+		len += snprintf(line + len, size - (size_t)len, ",\"key\":\"%s\"", e->facts.key);
+	if (e->facts.limited)
+		len += snprintf(line + len, size - (size_t)len, ",\"limited\":\"%s\"", e->facts.limited);
+	if (e->facts.limit_us >= 0)
+		len += snprintf(line + len, size - (size_t)len, ",\"limit_us\":%" PRId64, e->facts.limit_us);
+	if (e->facts.is_estimated)
+		len += snprintf(line + len, size - (size_t)len, ",\"tokens_estimated\":true");
 	if (e->facts.model[0])
 		more = snprintf(line + len, size - (size_t)len,
 			",\"model\":\"%s\",\"replica\":\"%s\",\"attempts\":%u,\"queue_us\":%" PRId64
@@ -89,8 +106,9 @@ static size_t print_text(char *line, size_t size, const struct access_entry *e)
 	int len;
 
 	log_sink_time(stamp);
-	len = snprintf(line, size, "%.8s %-5s access: %s %s %s %u %s %s%s%" PRId64 ".%03" PRId64 " ms", stamp + 11, "info",
+	len = snprintf(line, size, "%.8s %-5s access: %s %s %s %u %s %s%s%s%s%" PRId64 ".%03" PRId64 " ms", stamp + 11, "info",
 		e->peer, e->method, e->path, e->status, outcome(e), e->facts.model, e->facts.model[0] ? " " : "",
+		e->facts.key, e->facts.key[0] ? " " : "",
 		e->total_us / 1000, e->total_us % 1000);
 	return (size_t)len;
 }

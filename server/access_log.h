@@ -9,6 +9,7 @@
 
 /* What a call's report says, copied; texts are cut. */
 struct access_facts {
+	char key[65]; /* whose key it was; empty: none */
 	char model[64];
 	char replica[64];
 	uint32_t attempts;
@@ -19,6 +20,9 @@ struct access_facts {
 	int64_t first_byte_us;
 	int64_t prompt_tokens;
 	int64_t completion_tokens;
+	bool is_estimated; /* the tokens */
+	const char *limited; /* which limit refused it, NULL: none */
+	int64_t limit_us;  /* waiting for the limits' store; -1: not asked */
 	const char *fault; /* code, NULL: none */
 };
 

@@ -112,6 +112,7 @@ vgw_status apply_gateway_options(vgw_gateway_options *options, struct apply_room
 	options->first_byte_timeout_ms = config->timeouts.first_byte_ms;
 	options->idle_timeout_ms = config->timeouts.idle_ms;
 	options->total_timeout_ms = config->timeouts.total_ms;
+	options->address_rpm = (uint64_t)config->auth.per_ip_rpm;
 	options->max_body_bytes = (uint64_t)config->limits.body_bytes;
 	options->residency = &room->residency;
 	return fill_residency(room, config, err);

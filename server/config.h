@@ -26,6 +26,7 @@
 #define CONFIG_LOG_FORMATS(XX) XX(AUTO, "auto") XX(TEXT, "text") XX(JSON, "json")
 #define CONFIG_POLICIES(XX) XX(LRU, "lru") XX(COST, "cost")
 #define CONFIG_ON_EXITS(XX) XX(STOP, "stop") XX(LEAVE, "leave")
+#define CONFIG_PRIORITIES(XX) XX(NORMAL, "normal") XX(BATCH, "batch") XX(INTERACTIVE, "interactive")
 #define CONFIG_BALANCES(XX) XX(LEAST_OUTSTANDING, "least_outstanding") XX(ROUND_ROBIN, "round_robin")
 
 #define XX(name, text) CONFIG_HEARTBEAT_##name,
@@ -39,6 +40,9 @@ enum config_policy { CONFIG_POLICIES(XX) };
 #undef XX
 #define XX(name, text) CONFIG_ON_EXIT_##name,
 enum config_on_exit { CONFIG_ON_EXITS(XX) };
+#undef XX
+#define XX(name, text) CONFIG_PRIORITY_##name,
+enum config_priority { CONFIG_PRIORITIES(XX) };
 #undef XX
 #define XX(name, text) CONFIG_BALANCE_##name,
 enum config_balance { CONFIG_BALANCES(XX) };
@@ -103,6 +107,25 @@ struct config_models {
 	size_t count;
 };
 
+/* Somebody who may use the gateway, from `auth.keys` or a line of the keys file. */
+struct config_auth_key {
+	const char *name;
+	const char *key;    /* in the clear; NULL: only its digest is known */
+	const char *sha256; /* 64 hexadecimal digits; NULL: `key` is given */
+	struct config_strings models; /* names, or beginnings with '*' at their end; empty: all */
+	int64_t rpm;         /* 0: no limit, as the two below */
+	int64_t tpm;
+	int64_t concurrency;
+	enum config_priority priority;
+	bool may_swap;
+	bool is_admin;
+};
+
+struct config_auth_keys {
+	const struct config_auth_key *items;
+	size_t count;
+};
+
 struct config {
 	struct config_listens listen;
 	int64_t workers; /* 0: one per processor */
@@ -110,6 +133,12 @@ struct config {
 		struct config_listens listen; /* empty: the same listeners */
 		const char *key;              /* NULL: loopback peers only */
 	} admin;
+	struct {
+		struct config_auth_keys keys;
+		const char *keys_file; /* NULL: none. Neither keys nor a file: everybody may use everything */
+		bool public_metrics;
+		int64_t per_ip_rpm; /* 0: no limit */
+	} auth;
 	struct {
 		int64_t body_bytes;
 		int64_t connections;

@@ -30,6 +30,7 @@ bool config_decode_value(struct config_decoder *decoder, const struct config_key
 		[CONFIG_VARIABLES] = config_decode_variables,
 		[CONFIG_GPUS] = config_decode_gpus,
 		[CONFIG_OBJECT] = config_decode_object,
+		[CONFIG_KEYS] = config_decode_auth_keys,
 		[CONFIG_DEVICES] = config_decode_devices,
 		[CONFIG_BACKEND] = config_decode_backend,
 		[CONFIG_DEFAULTS] = config_decode_defaults,

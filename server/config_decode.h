@@ -30,6 +30,7 @@ union config_value {
 	struct config_strings strings; /* TEXTS, URLS; VARIABLES: name, text, name, text... */
 	struct config_listens listens;
 	struct config_memories memories; /* SIZES, DEVICES */
+	struct config_auth_keys keys;
 	const struct config_model *model;
 	struct config_models models;
 };
@@ -46,6 +47,9 @@ config_decode_fn config_decode_text, config_decode_flag, config_decode_number, c
 /* config_lists.c */
 config_decode_fn config_decode_texts, config_decode_urls, config_decode_listens, config_decode_sizes,
 	config_decode_variables, config_decode_gpus;
+
+/* config_auth.c */
+config_decode_fn config_decode_auth_keys;
 
 /* config_json.c */
 config_decode_fn config_decode_object;

@@ -25,6 +25,11 @@ static const struct config_key device_keys[] = { CONFIG_DEVICE_KEYS(XX) };
 #undef XX
 
 #define XX(path, type, min, max, words, text, flags, field, help)                                            \
+	ROW(path, type, min, max, words, text, flags, offsetof(struct config_auth_key, field), help)
+static const struct config_key auth_keys[] = { CONFIG_AUTH_KEYS(XX) };
+#undef XX
+
+#define XX(path, type, min, max, words, text, flags, field, help)                                            \
 	ROW(path, type, min, max, words, text, flags, 0, help)
 static const struct config_key static_keys[] = { CONFIG_BACKEND_STATIC_KEYS(XX) };
 static const struct config_key process_keys[] = { CONFIG_BACKEND_PROCESS_KEYS(XX) };
@@ -33,6 +38,7 @@ static const struct config_key docker_keys[] = { CONFIG_BACKEND_DOCKER_KEYS(XX) 
 
 const struct config_keys config_server_keys = { server_keys, COUNT(server_keys) };
 const struct config_keys config_model_keys = { model_keys, COUNT(model_keys) };
+const struct config_keys config_auth_key_keys = { auth_keys, COUNT(auth_keys) };
 const struct config_keys config_device_keys = { device_keys, COUNT(device_keys) };
 
 #define XX(kind, keys, is_managed, help) { kind, is_managed, { keys, COUNT(keys) }, help },

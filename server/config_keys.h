@@ -17,6 +17,7 @@
 
 #define CONFIG_MAX_MS (30LL * 24 * 3600 * 1000)
 #define CONFIG_MAX_BYTES (1LL << 50)
+#define CONFIG_MAX_LIMIT 100000000LL /* a minute */
 
 /* XX(TYPE, C type, what to write) */
 #define CONFIG_TYPES(XX)                                                                                     \
@@ -33,6 +34,7 @@
 	XX(VARIABLES, struct config_strings, "a mapping such as {NAME: text}")                               \
 	XX(GPUS, const char *, "all, none, how many, or a list such as [0, 1]")                              \
 	XX(OBJECT, const char *, "a mapping such as {temperature: 0.2}")                                     \
+	XX(KEYS, struct config_auth_keys, "a list such as [{name: alice, key: ...}]")                         \
 	XX(DEVICES, struct config_memories, "a mapping such as {gpu0: {memory: 24GiB}}")                     \
 	XX(BACKEND, const char *, "a mapping such as {kind: static, urls: [http://127.0.0.1:8001]}")         \
 	XX(DEFAULTS, const struct config_model *, "a mapping of keys that models have")                      \
@@ -64,6 +66,14 @@ enum {
 		"Own address of the admin routes; null: the same listeners")                                 \
 	XX("admin.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, admin.key,                \
 		"Key of the admin routes; without one they answer loopback peers only")                      \
+	XX("auth.keys", KEYS, 0, 0, NULL, "[]", 0, auth.keys,                                                \
+		"Who may use the gateway; with neither keys nor a keys file everybody may")                  \
+	XX("auth.keys_file", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, auth.keys_file,                      \
+		"More of them, a line each: name:sha256hex[:option=value...]; read again when it changes")   \
+	XX("auth.public_metrics", FLAG, 0, 0, NULL, "false", 0, auth.public_metrics,                         \
+		"/metrics and /version need no key, from wherever they are asked for")                       \
+	XX("auth.per_ip_rpm", NUMBER, 0, CONFIG_MAX_LIMIT, NULL, "0", 0, auth.per_ip_rpm,                    \
+		"Requests per minute of an address that shows no key; 0: no limit")                          \
 	XX("limits.body", SIZE, 1024, 1LL << 32, NULL, "64MiB", 0, limits.body_bytes,                        \
 		"Largest request body")                                                                      \
 	XX("limits.connections", NUMBER, 1, 1000000, NULL, "10000", 0, limits.connections,                   \
@@ -151,6 +161,26 @@ enum {
 		"Model that answers instead when this one cannot; null: none")                               \
 	XX("fallback.after", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, fallback_after_ms,                  \
 		"How long a request waits for its model before it falls back")
+
+#define CONFIG_AUTH_KEYS(XX)                                                                                 \
+	XX("name", TEXT, 0, 0, NULL, NULL, 0, name, "Label in metrics and logs; not secret")                 \
+	XX("key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, key,                            \
+		"What the client sends; null: only its digest is written here")                              \
+	XX("sha256", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, sha256,                                      \
+		"SHA-256 of the key, 64 hexadecimal digits, instead of the key")                             \
+	XX("models", TEXTS, 0, 0, NULL, "[]", 0, models,                                                     \
+		"Models it may use, by configured name; one that ends in * stands for all that begin so; "   \
+		"empty: all")                                                                                \
+	XX("rpm", NUMBER, 0, CONFIG_MAX_LIMIT, NULL, "0", 0, rpm, "Requests per minute; 0: no limit")        \
+	XX("tpm", NUMBER, 0, CONFIG_MAX_LIMIT, NULL, "0", 0, tpm,                                            \
+		"Tokens per minute, prompt and answer; 0: no limit")                                         \
+	XX("concurrency", NUMBER, 0, 1000000, NULL, "0", 0, concurrency,                                     \
+		"Requests under way at a time; 0: no limit")                                                 \
+	XX("priority", WORD, 0, 0, CONFIG_PRIORITIES(CONFIG_WORD), "normal", 0, priority,                    \
+		"Among requests that wait for a model")                                                      \
+	XX("may_swap", FLAG, 0, 0, NULL, "true", 0, may_swap,                                                \
+		"false: uses what is loaded, never causes a model to be loaded")                             \
+	XX("admin", FLAG, 0, 0, NULL, "false", 0, is_admin, "May use the admin routes")
 
 #define CONFIG_DEVICE_KEYS(XX)                                                                               \
 	XX("memory", SIZE, 1, CONFIG_MAX_BYTES, NULL, "null", CONFIG_NULLABLE, bytes,                        \
@@ -255,6 +285,7 @@ struct config_backend {
 extern const struct config_keys config_server_keys;
 extern const struct config_keys config_model_keys;
 extern const struct config_keys config_device_keys;
+extern const struct config_keys config_auth_key_keys;
 extern const struct config_backend config_backends[];
 extern const size_t config_backend_count;
 

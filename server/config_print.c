@@ -129,6 +129,15 @@ static void print_name(FILE *out, const char *name)
 		print_quoted(out, name, false);
 }
 
+/* What the members of a key's list are: each has its own type, and one is secret. */
+static const struct config_key *get_member(const struct config_key *key, const struct node *node)
+{
+	const struct config_key *member = key->type == CONFIG_KEYS && node->key
+		? config_keys_find(&config_auth_key_keys, node->key) : NULL;
+
+	return member ? member : key;
+}
+
 static void print_flow(const struct printer *printer, const struct config_key *key, const struct node *node)
 {
 	if (node->kind == NODE_SCALAR) {
@@ -143,7 +152,7 @@ static void print_flow(const struct printer *printer, const struct config_key *k
 			print_name(printer->out, child->key);
 			(void)fputs(": ", printer->out);
 		}
-		print_flow(printer, key, child);
+		print_flow(printer, get_member(key, child), child);
 	}
 	(void)fputc(node->kind == NODE_MAP ? '}' : ']', printer->out);
 }

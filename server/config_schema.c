@@ -51,6 +51,8 @@ static json_t *make_type(const struct config_key *key)
 			"#/$defs/text", "$ref", "#/$defs/variable");
 	case CONFIG_OBJECT:
 		return json_pack("{s:s}", "type", "object");
+	case CONFIG_KEYS:
+		return json_pack("{s:s,s:{s:s}}", "type", "array", "items", "$ref", "#/$defs/auth_key");
 	case CONFIG_DEVICES:
 		return json_pack(
 			"{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/device");
@@ -188,6 +190,7 @@ static json_t *make_definitions(bool *has_failed)
 			*has_failed = true;
 	}
 	put(definitions, "backend", json_pack("{s:o}", "oneOf", backends), has_failed);
+	put(definitions, "auth_key", make_object(&config_auth_key_keys, 0, NULL, has_failed), has_failed);
 	put(definitions, "device", make_object(&config_device_keys, 0, NULL, has_failed), has_failed);
 	put(definitions, "defaults", make_object(&config_model_keys, CONFIG_OWN, NULL, has_failed),
 		has_failed);
@@ -238,6 +241,7 @@ int config_print_reference(FILE *out)
 
 	(void)fputs("| key | value | default | meaning |\n| --- | --- | --- | --- |\n", out);
 	print_rows(out, &config_server_keys, "");
+	print_rows(out, &config_auth_key_keys, "auth.keys[].");
 	print_rows(out, &config_device_keys, "devices.NAME.");
 	print_rows(out, &config_model_keys, "models.NAME.");
 	for (size_t i = 0; i < config_backend_count; i++) {

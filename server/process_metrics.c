@@ -46,7 +46,7 @@ static long open_descriptors(void)
 	return count > 2 ? count - 2 : 0; /* "." and ".." */
 }
 
-char *process_metrics_append(const char *text, uint64_t connections)
+char *process_metrics_append(const char *text, uint64_t connections, uint64_t keys_refused)
 {
 	struct rusage usage = { 0 };
 	struct rlimit files = { 0 };
@@ -59,6 +59,9 @@ char *process_metrics_append(const char *text, uint64_t connections)
 		    "# HELP vllmgw_client_connections Requests held by the front, streams included.\n"
 		    "# TYPE vllmgw_client_connections gauge\n"
 		    "vllmgw_client_connections %" PRIu64 "\n"
+		    "# HELP vllmgw_keys_refused_total Requests without a valid key.\n"
+		    "# TYPE vllmgw_keys_refused_total counter\n"
+		    "vllmgw_keys_refused_total %" PRIu64 "\n"
 		    "# HELP process_cpu_seconds_total Processor time used, user and system.\n"
 		    "# TYPE process_cpu_seconds_total counter\n"
 		    "process_cpu_seconds_total %.6f\n"
@@ -74,7 +77,7 @@ char *process_metrics_append(const char *text, uint64_t connections)
 		    "# HELP process_start_time_seconds When the process began.\n"
 		    "# TYPE process_start_time_seconds gauge\n"
 		    "process_start_time_seconds %.3f\n",
-		    text, connections,
+		    text, connections, keys_refused,
 		    (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
 			    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6,
 		    resident_pages() * sysconf(_SC_PAGESIZE), open_descriptors(),

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* `text` with the process' metrics behind it, from malloc(); NULL without memory. */
-char *process_metrics_append(const char *text, uint64_t connections);
+char *process_metrics_append(const char *text, uint64_t connections, uint64_t keys_refused);
 
 /* When this process began, in seconds of the wall clock; called once at start. */
 void process_metrics_begin(void);

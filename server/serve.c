@@ -8,6 +8,7 @@
 #include "serve.h"
 
 #include "apply.h"
+#include "keys.h"
 #include "notify.h"
 
 #include <errno.h>
@@ -24,13 +25,15 @@
 enum { LISTENS_MAX = 16, DRAIN_TICK_MS = 50, FRESH_MS = 250, RESERVED_FDS = 128 };
 
 struct service {
-	struct config *config;
+	struct config *config; /* listeners and limits: what the service was started with */
+	struct config *newest; /* whose keys are used; NULL: the one above */
 	const struct args *args;
 	struct log_sink *sink;
 	struct access_log access;
 	vgw_logger logger;
 	vgw_gateway *gateway;
 	struct routes *routes;
+	struct keys *keys;
 	struct front_listen listens[LISTENS_MAX];
 	size_t listen_count;
 	struct front *front;
@@ -51,6 +54,18 @@ static void say(struct service *service, vgw_log_level level, const char *format
 	log_sink_log(service->sink, level, "server", NULL, text);
 }
 
+static vgw_status check_keys(vgw_gateway *gateway, const struct config *config, vgw_error *err)
+{
+	struct keys *keys = keys_new(gateway);
+	char why[512] = "out of memory";
+	vgw_status status = VGW_OK;
+
+	if (!keys || keys_stage(keys, config, why, sizeof(why)) != 0)
+		status = vgw_error_set(err, VGW_INVALID, 0, "%.230s", why);
+	keys_free(keys);
+	return status;
+}
+
 vgw_status serve_check(const struct config *config, vgw_error *err)
 {
 	vgw_gateway_options options;
@@ -65,6 +80,8 @@ vgw_status serve_check(const struct config *config, vgw_error *err)
 		status = vgw_gateway_new(&gateway, &options, err);
 	if (status == VGW_OK)
 		status = apply_registry(&registry, config, err);
+	if (status == VGW_OK)
+		status = check_keys(gateway, config, err);
 	vgw_registry_unref(registry);
 	vgw_gateway_free(gateway);
 	apply_room_free(&room);
@@ -130,6 +147,8 @@ static int open_front(struct service *service)
 	struct front_options options = {
 		.gateway = service->gateway,
 		.routes = service->routes,
+		.keys = service->keys,
+		.public_metrics = config->auth.public_metrics,
 		.access_log = config->log.access ? &service->access : NULL,
 		.logger = service->logger,
 		.listens = service->listens,
@@ -180,6 +199,16 @@ static int publish(struct service *service, const struct config *config)
 	return status == VGW_OK ? 0 : -1;
 }
 
+static int stage_keys(struct service *service, const struct config *config)
+{
+	char why[512];
+
+	if (keys_stage(service->keys, config, why, sizeof(why)) == 0)
+		return 0;
+	say(service, VGW_LOG_ERROR, "%s", why);
+	return -1;
+}
+
 static int start(struct service *service)
 {
 	const struct config *config = service->config;
@@ -210,7 +239,15 @@ static int start(struct service *service)
 		say(service, VGW_LOG_ERROR, "%s", err.text);
 		return -1;
 	}
-	return publish(service, config) == 0 && open_front(service) == 0 ? 0 : -1;
+	service->keys = keys_new(service->gateway);
+	if (!service->keys) {
+		say(service, VGW_LOG_ERROR, "out of memory, or without SHA-256");
+		return -1;
+	}
+	if (stage_keys(service, config) != 0 || publish(service, config) != 0)
+		return -1;
+	keys_commit(service->keys);
+	return open_front(service);
 }
 
 /* --- running -------------------------------------------------------------------------------------------------- */
@@ -221,17 +258,40 @@ static void reload(struct service *service)
 
 	notify_reloading();
 	config = load_config(service->args);
-	if (config && publish(service, config) == 0 &&
+	if (config && stage_keys(service, config) == 0 && publish(service, config) == 0 &&
 		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) == 0) {
 		log_sink_set_level(service->sink, config->log.level);
 		say(service, VGW_LOG_INFO, "configuration read again: %zu model%s; listeners and limits stay until a restart",
 			config->models.count, config->models.count == 1 ? "" : "s");
 		/* The front still holds texts of the first one: that lives as long as the service. */
+		keys_commit(service->keys);
+		config_free(service->newest);
+		service->newest = config;
+		config = NULL;
 	} else {
 		say(service, VGW_LOG_ERROR, "the configuration was not read again: the old one stays");
 	}
 	config_free(config);
 	notify_ready("Serving");
+}
+
+static void refresh_keys(struct service *service)
+{
+	char why[512];
+	int result = keys_refresh(service->keys, why, sizeof(why));
+
+	if (result > 0)
+		say(service, VGW_LOG_INFO, "keys read again: %zu", keys_count(service->keys));
+	else if (result < 0)
+		say(service, VGW_LOG_ERROR, "%s; the keys stay as they were", why);
+}
+
+/* A keys file is looked at several times a second. */
+static int get_patience_ms(const struct service *service, int64_t watchdog_ms)
+{
+	if (keys_have_file(service->keys) && (watchdog_ms <= 0 || watchdog_ms > KEYS_TICK_MS))
+		return KEYS_TICK_MS;
+	return watchdog_ms > 0 ? (int)watchdog_ms : -1;
 }
 
 /* SIGTERM, SIGINT or a broken descriptor end it. */
@@ -241,11 +301,12 @@ static void wait_for_stop(struct service *service)
 	struct pollfd poller = { .fd = service->signals, .events = POLLIN };
 
 	for (;;) {
-		int count = poll(&poller, 1, watchdog_ms > 0 ? (int)watchdog_ms : -1);
+		int count = poll(&poller, 1, get_patience_ms(service, watchdog_ms));
 		struct signalfd_siginfo info;
 
 		if (watchdog_ms > 0)
 			notify_alive();
+		refresh_keys(service);
 		if (count <= 0)
 			continue;
 		if (read(service->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
@@ -297,6 +358,7 @@ int serve(struct config *config, const struct args *args)
 		status = EXIT_SUCCESS;
 	}
 	front_free(service.front);
+	keys_free(service.keys);
 	vgw_gateway_free(service.gateway);
 	routes_free(service.routes);
 	if (status == EXIT_SUCCESS)
@@ -304,6 +366,7 @@ int serve(struct config *config, const struct args *args)
 	log_sink_free(service.sink);
 	if (service.signals >= 0)
 		(void)close(service.signals);
+	config_free(service.newest);
 	config_free(service.config);
 	return status;
 }

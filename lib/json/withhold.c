@@ -36,8 +36,6 @@ static bool get_data(const char *p, const char *end, const char **data, size_t *
 {
 	const char *stop;
 
-	if (p < end && *p == '\n')
-		p++; /* of the blank line before, cut between CR and LF */
 	if (end - p < 5 || memcmp(p, "data:", 5) != 0)
 		return false;
 	p += 5;
@@ -141,6 +139,18 @@ static void let_go(struct vgw__withhold *withhold, vgw__emit_fn emit, void *user
 	vgw__buf_reset(&withhold->held);
 }
 
+static void pass(struct vgw__withhold *withhold, vgw__emit_fn emit, void *user)
+{
+	let_go(withhold, emit, user);
+	withhold->passes = true;
+}
+
+static void drop(struct vgw__withhold *withhold)
+{
+	withhold->dropped++;
+	vgw__buf_reset(&withhold->held);
+}
+
 /* Another part of an event that is held. What cannot be held passes. */
 static void hold(struct vgw__withhold *withhold, const char *p, const char *end, bool is_whole, vgw__emit_fn emit,
 	void *user)
@@ -148,19 +158,15 @@ static void hold(struct vgw__withhold *withhold, const char *p, const char *end,
 	enum verdict verdict;
 
 	if (!vgw__buf_append(&withhold->held, p, (size_t)(end - p))) {
-		let_go(withhold, emit, user);
+		pass(withhold, emit, user);
 		emit(user, p, (size_t)(end - p));
-		withhold->passes = true;
 		return;
 	}
 	verdict = judge(withhold->held.data, withhold->held.data + withhold->held.len, is_whole);
-	if (verdict == DROP) {
-		withhold->dropped++;
-		vgw__buf_reset(&withhold->held);
-	} else if (verdict == PASS) {
-		let_go(withhold, emit, user);
-		withhold->passes = true;
-	}
+	if (verdict == DROP)
+		drop(withhold);
+	else if (verdict == PASS)
+		pass(withhold, emit, user);
 }
 
 void vgw__withhold_feed(struct vgw__withhold *withhold, const char *data, size_t len, vgw__emit_fn emit, void *user)
@@ -169,6 +175,11 @@ void vgw__withhold_feed(struct vgw__withhold *withhold, const char *data, size_t
 	const char *run = data; /* from here to p: passes, not yet emitted */
 	const char *p = data;
 
+	if (len && *p == '\n' && withhold->after_cr && !withhold->passes && !withhold->held.len) {
+		withhold->after_cr = false; /* the rest of the last event's line end shares its fate */
+		p++;
+		run += withhold->was_dropped;
+	}
 	while (p < end) {
 		const char *stop = find_event_end(withhold, p, end);
 		const char *part = stop ? stop : end;
@@ -183,12 +194,14 @@ void vgw__withhold_feed(struct vgw__withhold *withhold, const char *data, size_t
 				emit(user, run, (size_t)(p - run));
 			run = part;
 			if (verdict == DROP)
-				withhold->dropped++;
+				drop(withhold);
 			else
 				hold(withhold, p, part, stop != NULL, emit, user);
 		}
-		if (stop)
+		if (stop) {
+			withhold->was_dropped = verdict != PASS && !withhold->passes;
 			withhold->passes = false;
+		}
 		p = part;
 	}
 	if (end > run)

@@ -16,6 +16,7 @@ struct vgw__withhold {
 	struct vgw__buf held; /* the beginning of an event that is not decided */
 	uint64_t dropped;     /* events taken out */
 	bool passes;          /* the event under way was let through */
+	bool was_dropped;     /* the last event that ended */
 	bool in_line;         /* not at the beginning of a line */
 	bool after_cr;        /* the last byte was a CR: a LF now belongs to it */
 };

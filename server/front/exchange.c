@@ -77,6 +77,7 @@ void exchange_free(struct exchange *x)
 	if (x->worker->front->options.access_log)
 		write_log(x);
 	atomic_fetch_sub(&x->worker->front->requests, 1);
+	vgw_principal_unref(x->principal);
 	free(x->texts);
 	reply_free(x->worker, x->reply);
 	free(x->answer);
@@ -162,6 +163,8 @@ static enum MHD_Result answer_route(struct exchange *x, const char *url)
 		.gateway = front->options.gateway,
 		.tail = tail,
 		.accept = x->head.accept,
+		.principal = x->principal,
+		.keys_refused = front->options.keys ? keys_count_refused(front->options.keys) : 0,
 		.is_draining = atomic_load(&front->stage) != FRONT_SERVING,
 		.uptime_ms = vgw_now_ms() - front->begun_ms,
 		.connections = atomic_load(&front->requests),
@@ -216,6 +219,9 @@ static enum MHD_Result route(struct exchange *x, void **state, const char *url, 
 		return answer_options(x, allow);
 	if (miss == ROUTE_WRONG_METHOD)
 		return refuse(x, state, VGW_FAULT_METHOD_NOT_ALLOWED, NULL, allow);
+	fault = auth_check(x);
+	if (fault != VGW_FAULT_NONE)
+		return refuse(x, state, fault, NULL, NULL);
 	if (x->route->answer)
 		return answer_route(x, url);
 	fault = check_call(x, &why);

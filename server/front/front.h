@@ -10,6 +10,7 @@
 #define VGW_SERVER_FRONT_H
 
 #include "access_log.h"
+#include "keys.h"
 #include "routes/routes.h"
 
 #include <vllmgw/gateway.h>
@@ -28,6 +29,8 @@ struct front_listen {
 struct front_options {
 	vgw_gateway *gateway;
 	const struct routes *routes;
+	struct keys *keys;             /* NULL: everybody may use everything */
+	bool public_metrics;
 	struct access_log *access_log; /* NULL: none */
 	vgw_logger logger;
 	const struct front_listen *listens;

@@ -17,6 +17,7 @@ struct check {
 	unsigned encodings;
 	unsigned types;
 	unsigned authorizations;
+	unsigned api_keys;
 	vgw_fault fault;
 	const char *why;
 };
@@ -114,6 +115,11 @@ static enum MHD_Result look(struct check *check, const char *name, size_t name_l
 	} else if (IS("authorization")) {
 		if (++check->authorizations > 1)
 			return refuse(check, VGW_FAULT_BAD_REQUEST, "two Authorization headers");
+		head->authorization = value;
+	} else if (IS("x-api-key")) {
+		if (++check->api_keys > 1)
+			return refuse(check, VGW_FAULT_BAD_REQUEST, "two X-API-Key headers");
+		head->api_key = value;
 	} else if (IS("accept")) {
 		head->accept = value;
 	} else if (IS("upgrade")) {

@@ -19,6 +19,8 @@ struct request_head {
 	const char *accept;
 	const char *traceparent;
 	const char *tracestate;
+	const char *authorization;
+	const char *api_key; /* X-API-Key */
 };
 
 /* VGW_FAULT_NONE, or what is wrong with a sentence in *why (NULL: the fault's own). After a fault the connection must

@@ -61,6 +61,7 @@ struct worker {
 	bool is_started;
 	vgw_loop *loop;
 	vgw_worker *gateway_worker;
+	struct keys_reader keys; /* open if the front has keys */
 	struct listener *listeners;
 	size_t listener_count;
 	vgw_defer pump;    /* run MHD at the end of the turn: something was resumed */
@@ -119,6 +120,7 @@ struct exchange {
 	struct MHD_Connection *mhd;    /* NULL once taken over */
 	const struct route *route;
 	struct request_head head;
+	vgw_principal *principal; /* reference; NULL: nobody in particular */
 	bool is_routed;
 	bool is_suspended;
 	bool wants_takeover; /* resumed so that the handler can take the connection over */
@@ -145,6 +147,7 @@ struct exchange {
 	const char *method;
 	char request_id[REQUEST_ID_BYTES];
 	char peer[PEER_BYTES];
+	char address[PEER_BYTES]; /* whom a limit per address counts */
 	char path[96]; /* for the log: a constant of the table, or the beginning of an unknown one */
 };
 
@@ -170,6 +173,10 @@ void exchange_completed(void *user, struct MHD_Connection *connection, void **st
 void exchange_cancel(struct exchange *x); /* the call, if there is one */
 void exchange_free(struct exchange *x); /* logs it */
 void exchanges_watch_clients(struct worker *worker);
+
+/* auth.c: NONE, or what to answer; takes the principal. The address to count a request by, NULL: none. */
+vgw_fault auth_check(struct exchange *x);
+const char *auth_get_address(const struct exchange *x, char *out, size_t size);
 
 /* call.c: from a complete body to the answer */
 enum MHD_Result exchange_call(struct exchange *x, void **state);

@@ -174,6 +174,8 @@ char *reply_print_fault(const struct exchange *x, vgw_fault fault, const char *w
 	char *head = NULL, *text = NULL;
 
 	if (reply && body) {
+		if (vgw_fault_get_info(fault)->http == 401)
+			reply_add(reply, "WWW-Authenticate", "Bearer");
 		reply->content_length = (int64_t)strlen(body);
 		head = reply_print_head(reply, false, true, &head_len);
 	}

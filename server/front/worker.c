@@ -182,6 +182,10 @@ int worker_init(struct worker *worker, struct front *front, uint32_t place, char
 		(void)snprintf(why, size, "%s", err.text);
 		return -1;
 	}
+	if (front->options.keys && keys_reader_open(&worker->keys, front->options.keys) != 0) {
+		(void)snprintf(why, size, "out of memory");
+		return -1;
+	}
 	return 0;
 }
 
@@ -247,5 +251,6 @@ void worker_fini(struct worker *worker)
 	}
 	vgw_loop_free(worker->loop);
 	free(worker->spare_reply);
+	keys_reader_close(&worker->keys);
 	free(worker->listeners);
 }

@@ -15,7 +15,7 @@ void answer_models(const struct route_view *view, struct route_answer *answer)
 	answer->status = 200;
 	answer->type = "application/json";
 	answer->free_fn = vgw_free;
-	answer->body = vgw_gateway_dup_models(view->gateway);
+	answer->body = vgw_gateway_dup_models_of(view->gateway, view->principal);
 }
 
 void answer_model(const struct route_view *view, struct route_answer *answer)
@@ -25,7 +25,7 @@ void answer_model(const struct route_view *view, struct route_answer *answer)
 	answer->status = 200;
 	answer->type = "application/json";
 	answer->free_fn = vgw_free;
-	answer->body = vgw_gateway_dup_model(view->gateway, view->tail, view->tail_len, &err);
+	answer->body = vgw_gateway_dup_model_of(view->gateway, view->principal, view->tail, view->tail_len, &err);
 	if (!answer->body)
 		answer_fault(answer, vgw_error_get_fault(&err), err.text);
 }

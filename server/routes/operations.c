@@ -65,6 +65,6 @@ void answer_metrics(const struct route_view *view, struct route_answer *answer)
 	answer->status = 200;
 	answer->type = "text/plain; version=0.0.4; charset=utf-8";
 	answer->free_fn = free;
-	answer->body = gateway ? process_metrics_append(gateway, view->connections) : NULL;
+	answer->body = gateway ? process_metrics_append(gateway, view->connections, view->keys_refused) : NULL;
 	vgw_free(gateway);
 }

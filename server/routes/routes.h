@@ -23,6 +23,8 @@ struct route_view {
 	size_t tail_len;
 	const char *query;    /* the value of `status` in the query string, or NULL */
 	const char *accept;   /* header, or NULL */
+	const vgw_principal *principal; /* who asks; NULL: nobody in particular */
+	uint64_t keys_refused;
 	bool is_draining;
 	int64_t uptime_ms;
 	uint64_t connections;
