@@ -8,7 +8,9 @@
 #include <vllmgw/common.h>
 
 #include <getopt.h>
+#include <hiredis/hiredis.h>
 #include <jansson.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 
 enum { OPT_CHECK = 256, OPT_PRINT_CONFIG, OPT_JSON_SCHEMA, OPT_REFERENCE, OPT_FROM_ENV, OPT_VERSION, OPT_HELP };
@@ -97,5 +99,7 @@ void args_print_version(void)
 
 	(void)printf("vllmgw-server %s\n", vgw_version());
 	(void)printf("libmicrohttpd %s%s%s\n", mhd_get_version(), weakness ? ": " : "", weakness ? weakness : "");
+	(void)printf("hiredis %d.%d.%d\nlibcrypto %s\n", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH,
+		OpenSSL_version(OPENSSL_VERSION_STRING));
 	(void)printf("libyaml %s\njansson %s\n", yaml_version(), jansson_version_str());
 }

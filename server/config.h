@@ -27,6 +27,7 @@
 #define CONFIG_POLICIES(XX) XX(LRU, "lru") XX(COST, "cost")
 #define CONFIG_ON_EXITS(XX) XX(STOP, "stop") XX(LEAVE, "leave")
 #define CONFIG_PRIORITIES(XX) XX(NORMAL, "normal") XX(BATCH, "batch") XX(INTERACTIVE, "interactive")
+#define CONFIG_STORE_DOWNS(XX) XX(OPEN, "open") XX(CLOSED, "closed")
 #define CONFIG_BALANCES(XX) XX(LEAST_OUTSTANDING, "least_outstanding") XX(ROUND_ROBIN, "round_robin")
 
 #define XX(name, text) CONFIG_HEARTBEAT_##name,
@@ -43,6 +44,9 @@ enum config_on_exit { CONFIG_ON_EXITS(XX) };
 #undef XX
 #define XX(name, text) CONFIG_PRIORITY_##name,
 enum config_priority { CONFIG_PRIORITIES(XX) };
+#undef XX
+#define XX(name, text) CONFIG_STORE_DOWN_##name,
+enum config_store_down { CONFIG_STORE_DOWNS(XX) };
 #undef XX
 #define XX(name, text) CONFIG_BALANCE_##name,
 enum config_balance { CONFIG_BALANCES(XX) };
@@ -138,6 +142,9 @@ struct config {
 		const char *keys_file; /* NULL: none. Neither keys nor a file: everybody may use everything */
 		bool public_metrics;
 		int64_t per_ip_rpm; /* 0: no limit */
+		const char *store;  /* "memory", or where Redis is */
+		const char *store_password; /* NULL: none */
+		enum config_store_down store_down;
 	} auth;
 	struct {
 		int64_t body_bytes;

@@ -74,6 +74,13 @@ enum {
 		"/metrics and /version need no key, from wherever they are asked for")                       \
 	XX("auth.per_ip_rpm", NUMBER, 0, CONFIG_MAX_LIMIT, NULL, "0", 0, auth.per_ip_rpm,                    \
 		"Requests per minute of an address that shows no key; 0: no limit")                          \
+	XX("auth.store", TEXT, 0, 0, NULL, "memory", 0, auth.store,                                          \
+		"Where keys' limits are counted: memory, or a Redis that several gateways share: "           \
+		"redis://host:6379/0, unix:/run/redis.sock")                                                 \
+	XX("auth.store_password", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET,                 \
+		auth.store_password, "Password of that Redis; null: none")                                   \
+	XX("auth.store_down", WORD, 0, 0, CONFIG_STORE_DOWNS(CONFIG_WORD), "open", 0, auth.store_down,       \
+		"While Redis does not answer: open lets requests through unchecked, closed refuses them")    \
 	XX("limits.body", SIZE, 1024, 1LL << 32, NULL, "64MiB", 0, limits.body_bytes,                        \
 		"Largest request body")                                                                      \
 	XX("limits.connections", NUMBER, 1, 1000000, NULL, "10000", 0, limits.connections,                   \

@@ -9,6 +9,7 @@
 
 #include "apply.h"
 #include "keys.h"
+#include "limits_redis.h"
 #include "notify.h"
 
 #include <errno.h>
@@ -34,6 +35,7 @@ struct service {
 	vgw_gateway *gateway;
 	struct routes *routes;
 	struct keys *keys;
+	struct limits_redis *limits; /* NULL: counted in this process */
 	struct front_listen listens[LISTENS_MAX];
 	size_t listen_count;
 	struct front *front;
@@ -57,11 +59,15 @@ static void say(struct service *service, vgw_log_level level, const char *format
 static vgw_status check_keys(vgw_gateway *gateway, const struct config *config, vgw_error *err)
 {
 	struct keys *keys = keys_new(gateway);
+	const char *problem;
 	char why[512] = "out of memory";
 	vgw_status status = VGW_OK;
 
 	if (!keys || keys_stage(keys, config, why, sizeof(why)) != 0)
 		status = vgw_error_set(err, VGW_INVALID, 0, "%.230s", why);
+	problem = strcmp(config->auth.store, "memory") != 0 ? limits_redis_check(config->auth.store) : NULL;
+	if (problem)
+		status = vgw_error_set(err, VGW_INVALID, 0, "auth.store: '%.100s' %s", config->auth.store, problem);
 	keys_free(keys);
 	return status;
 }
@@ -199,6 +205,29 @@ static int publish(struct service *service, const struct config *config)
 	return status == VGW_OK ? 0 : -1;
 }
 
+/* Limits in Redis, if that is configured. */
+static int open_limits(struct service *service, vgw_gateway_options *options)
+{
+	const struct config *config = service->config;
+	const struct limits_redis_options limits = {
+		.url = config->auth.store,
+		.password = config->auth.store_password,
+		.is_open = config->auth.store_down == CONFIG_STORE_DOWN_OPEN,
+		.logger = service->logger,
+	};
+	char why[256];
+
+	if (strcmp(config->auth.store, "memory") == 0)
+		return 0;
+	if (limits_redis_new(&service->limits, &limits, why, sizeof(why)) != 0) {
+		say(service, VGW_LOG_ERROR, "auth.store: %s", why);
+		return -1;
+	}
+	options->limit_store = &limits_redis_ops;
+	options->limit_store_user = service->limits;
+	return 0;
+}
+
 static int stage_keys(struct service *service, const struct config *config)
 {
 	char why[512];
@@ -232,6 +261,8 @@ static int start(struct service *service)
 	service->logger = log_sink_get_logger(service->sink);
 	raise_descriptors(service);
 	status = apply_gateway_options(&options, &room, config, service->logger, &err);
+	if (status == VGW_OK && open_limits(service, &options) != 0)
+		status = VGW_INVALID;
 	if (status == VGW_OK)
 		status = vgw_gateway_new(&service->gateway, &options, &err);
 	apply_room_free(&room);
@@ -359,6 +390,7 @@ int serve(struct config *config, const struct args *args)
 	}
 	front_free(service.front);
 	keys_free(service.keys);
+	limits_redis_free(service.limits);
 	vgw_gateway_free(service.gateway);
 	routes_free(service.routes);
 	if (status == EXIT_SUCCESS)
