@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key is looked up by its digest, and compared in constant time. That the look-up itself takes more or less time says
- * something about the digests' beginnings only, from which no key can be found. */
+/* Who publishes and who reads: the main thread swaps rings, workers notice by the generation. */
 #include "keys.h"
 
+#include "key_ring.h"
 #include "keys_file.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,16 +13,6 @@
 #include <sys/stat.h>
 
 enum { KEY_MAX_BYTES = 512 };
-
-struct key_ring {
-	atomic_uint refs;
-	bool is_required;
-	bool has_admin;
-	struct key *items;
-	size_t count;
-	uint32_t *slots; /* open addressing by the digest's first bytes: index + 1, 0 is free */
-	size_t slot_count; /* a power of two, more than twice the keys */
-};
 
 struct keys {
 	vgw_gateway *gateway;
@@ -42,133 +30,7 @@ struct keys {
 	struct stat seen_info; /* and as it was seen at the last look */
 };
 
-/* --- rings ---------------------------------------------------------------------------------------------------- */
-
-static struct key_ring *ref_ring(struct key_ring *ring)
-{
-	atomic_fetch_add_explicit(&ring->refs, 1, memory_order_relaxed);
-	return ring;
-}
-
-static void unref_ring(struct key_ring *ring)
-{
-	if (!ring || atomic_fetch_sub_explicit(&ring->refs, 1, memory_order_acq_rel) != 1)
-		return;
-	for (size_t i = 0; i < ring->count; i++)
-		vgw_principal_unref(ring->items[i].principal);
-	free(ring->items);
-	free(ring->slots);
-	free(ring);
-}
-
-static struct key_ring *new_ring(size_t room)
-{
-	struct key_ring *ring = calloc(1, sizeof(*ring));
-
-	if (!ring)
-		return NULL;
-	atomic_init(&ring->refs, 1);
-	ring->slot_count = 8;
-	while (ring->slot_count < 2 * room + 2)
-		ring->slot_count *= 2;
-	ring->items = calloc(room + 1, sizeof(*ring->items));
-	ring->slots = calloc(ring->slot_count, sizeof(*ring->slots));
-	if (ring->items && ring->slots)
-		return ring;
-	unref_ring(ring);
-	return NULL;
-}
-
-/* The slot of a digest, or the free one where it belongs. */
-static uint32_t *find_slot(const struct key_ring *ring, const unsigned char *digest)
-{
-	uint32_t start;
-	size_t at;
-
-	memcpy(&start, digest, sizeof(start));
-	for (at = start & (ring->slot_count - 1); ring->slots[at]; at = (at + 1) & (ring->slot_count - 1)) {
-		if (CRYPTO_memcmp(ring->items[ring->slots[at] - 1].digest, digest, KEYS_DIGEST_BYTES) == 0)
-			break;
-	}
-	return &ring->slots[at];
-}
-
-static bool hash(const struct keys *keys, EVP_MD_CTX *context, const char *text, size_t len, unsigned char *digest)
-{
-	unsigned digest_len = KEYS_DIGEST_BYTES;
-
-	return EVP_DigestInit_ex2(context, keys->sha256, NULL) == 1 && EVP_DigestUpdate(context, text, len) == 1 &&
-	       EVP_DigestFinal_ex(context, digest, &digest_len) == 1;
-}
-
-static int unhex(char c)
-{
-	return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
-}
-
-static bool get_digest(const struct keys *keys, const struct config_auth_key *from, unsigned char *digest)
-{
-	EVP_MD_CTX *context;
-	bool is_ok;
-
-	for (size_t i = 0; from->sha256 && i < KEYS_DIGEST_BYTES; i++)
-		digest[i] = (unsigned char)(unhex(from->sha256[2 * i]) << 4 | unhex(from->sha256[2 * i + 1]));
-	if (from->sha256)
-		return true;
-	context = EVP_MD_CTX_new();
-	is_ok = context && hash(keys, context, from->key, strlen(from->key), digest);
-	EVP_MD_CTX_free(context);
-	return is_ok;
-}
-
-static vgw_principal *make_principal(const struct keys *keys, const struct config_auth_key *from, vgw_error *err)
-{
-	static const vgw_priority priorities[] = {
-		[CONFIG_PRIORITY_NORMAL] = VGW_PRIORITY_NORMAL,
-		[CONFIG_PRIORITY_BATCH] = VGW_PRIORITY_BATCH,
-		[CONFIG_PRIORITY_INTERACTIVE] = VGW_PRIORITY_INTERACTIVE,
-	};
-	vgw_principal_options options = VGW_PRINCIPAL_OPTIONS_INIT;
-	vgw_principal *principal;
-
-	options.name = from->name;
-	options.models = from->models.items;
-	options.model_count = from->models.count;
-	options.requests_per_minute = (uint64_t)from->rpm;
-	options.tokens_per_minute = (uint64_t)from->tpm;
-	options.concurrency = (uint32_t)from->concurrency;
-	options.priority = priorities[from->priority];
-	options.may_not_swap = !from->may_swap;
-	return vgw_principal_new(&principal, keys->gateway, &options, err) == VGW_OK ? principal : NULL;
-}
-
-static int add(struct key_ring *ring, const struct keys *keys, const struct config_auth_key *from, char *why,
-	size_t size)
-{
-	struct key *key = &ring->items[ring->count];
-	vgw_error err = VGW_ERROR_INIT;
-	uint32_t *slot;
-
-	if (!get_digest(keys, from, key->digest)) {
-		(void)snprintf(why, size, "the key of '%s' cannot be hashed", from->name);
-		return -1;
-	}
-	slot = find_slot(ring, key->digest);
-	if (*slot) {
-		(void)snprintf(why, size, "'%s' and '%s' have the same key", from->name,
-			vgw_principal_get_name(ring->items[*slot - 1].principal));
-		return -1;
-	}
-	key->principal = make_principal(keys, from, &err);
-	if (!key->principal) {
-		(void)snprintf(why, size, "%s", err.text);
-		return -1;
-	}
-	key->is_admin = from->is_admin;
-	ring->has_admin = ring->has_admin || from->is_admin;
-	*slot = (uint32_t)++ring->count;
-	return 0;
-}
+/* --- building ------------------------------------------------------------------------------------------------- */
 
 /* `file` may be empty. The admin's own key opens everything, but does not make others need one. */
 static struct key_ring *build_ring(const struct keys *keys, const struct config *config, const struct keys_file *file,
@@ -176,7 +38,7 @@ static struct key_ring *build_ring(const struct keys *keys, const struct config 
 {
 	const struct config_auth_key admin = { .name = "admin", .key = config->admin.key, .is_admin = true,
 		.may_swap = true };
-	struct key_ring *ring = new_ring(config->auth.keys.count + file->count + 1);
+	struct key_ring *ring = key_ring_new(config->auth.keys.count + file->count + 1);
 	int result = 0;
 
 	(void)snprintf(why, size, "out of memory");
@@ -184,14 +46,14 @@ static struct key_ring *build_ring(const struct keys *keys, const struct config 
 		return NULL;
 	ring->is_required = config->auth.keys.count || config->auth.keys_file;
 	if (config->admin.key)
-		result = add(ring, keys, &admin, why, size);
+		result = key_ring_add(ring, keys->gateway, keys->sha256, &admin, why, size);
 	for (size_t i = 0; result == 0 && i < config->auth.keys.count; i++)
-		result = add(ring, keys, &config->auth.keys.items[i], why, size);
+		result = key_ring_add(ring, keys->gateway, keys->sha256, &config->auth.keys.items[i], why, size);
 	for (size_t i = 0; result == 0 && i < file->count; i++)
-		result = add(ring, keys, &file->items[i], why, size);
+		result = key_ring_add(ring, keys->gateway, keys->sha256, &file->items[i], why, size);
 	if (result == 0)
 		return ring;
-	unref_ring(ring);
+	key_ring_unref(ring);
 	return NULL;
 }
 
@@ -217,8 +79,8 @@ void keys_free(struct keys *keys)
 {
 	if (!keys)
 		return;
-	unref_ring(keys->staged);
-	unref_ring(keys->ring);
+	key_ring_unref(keys->staged);
+	key_ring_unref(keys->ring);
 	EVP_MD_free(keys->sha256);
 	(void)pthread_mutex_destroy(&keys->lock);
 	free(keys);
@@ -233,7 +95,7 @@ static void publish(struct keys *keys, struct key_ring *ring)
 	keys->ring = ring;
 	atomic_fetch_add_explicit(&keys->generation, 1, memory_order_release);
 	(void)pthread_mutex_unlock(&keys->lock);
-	unref_ring(old);
+	key_ring_unref(old);
 }
 
 /* The look comes before the reading: what is written in between shows at the next look. */
@@ -258,7 +120,7 @@ int keys_stage(struct keys *keys, const struct config *config, char *why, size_t
 	keys_file_free(&file);
 	if (!ring)
 		return -1;
-	unref_ring(keys->staged);
+	key_ring_unref(keys->staged);
 	keys->staged = ring;
 	keys->staged_config = config;
 	keys->staged_info = info;
@@ -331,7 +193,7 @@ int keys_reader_open(struct keys_reader *reader, struct keys *keys)
 
 void keys_reader_close(struct keys_reader *reader)
 {
-	unref_ring(reader->ring);
+	key_ring_unref(reader->ring);
 	EVP_MD_CTX_free(reader->hashing);
 	*reader = (struct keys_reader){ 0 };
 }
@@ -342,9 +204,9 @@ static struct key_ring *get_ring(struct keys_reader *reader)
 
 	if (reader->ring && atomic_load_explicit(&keys->generation, memory_order_acquire) == reader->generation)
 		return reader->ring;
-	unref_ring(reader->ring);
+	key_ring_unref(reader->ring);
 	(void)pthread_mutex_lock(&keys->lock);
-	reader->ring = ref_ring(keys->ring);
+	reader->ring = key_ring_ref(keys->ring);
 	reader->generation = atomic_load_explicit(&keys->generation, memory_order_relaxed);
 	(void)pthread_mutex_unlock(&keys->lock);
 	return reader->ring;
@@ -374,14 +236,12 @@ const struct key *keys_check(struct keys_reader *reader, const char *authorizati
 	const char *text = authorization ? get_bearer(authorization) : api_key;
 	unsigned char digest[KEYS_DIGEST_BYTES];
 	size_t len = text ? strlen(text) : 0;
-	uint32_t slot;
 
 	if (!len || len > KEY_MAX_BYTES || !ring->count)
 		return NULL;
 	if (authorization && api_key && strcmp(text, api_key) != 0)
 		return NULL; /* which of the two should count? */
-	if (!hash(reader->keys, reader->hashing, text, len, digest))
+	if (!key_hash(reader->keys->sha256, reader->hashing, text, len, digest))
 		return NULL;
-	slot = *find_slot(ring, digest);
-	return slot ? &ring->items[slot - 1] : NULL;
+	return key_ring_find(ring, digest);
 }

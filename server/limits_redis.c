@@ -10,10 +10,9 @@
 #include "limits_redis.h"
 
 #include "front/link.h"
+#include "redis_command.h"
 #include "redis_link.h"
-#include "redis_scripts.h"
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,54 +59,7 @@ struct errand {
 
 /* --- speaking to Redis ---------------------------------------------------------------------------------------- */
 
-enum { ARGS = 12, ARG_BYTES = 128 };
-
-/* A command with its arguments in one piece. */
-struct command {
-	int count;
-	const char *texts[ARGS];
-	char room[ARGS][ARG_BYTES];
-};
-
-static void add_text(struct command *command, const char *text)
-{
-	command->texts[command->count++] = text;
-}
-
-static void add_number(struct command *command, uint64_t number)
-{
-	char *room = command->room[command->count];
-
-	(void)snprintf(room, ARG_BYTES, "%" PRIu64, number);
-	add_text(command, room);
-}
-
-static void add_who(struct command *command, const struct errand *errand)
-{
-	char *room = command->room[command->count];
-
-	(void)snprintf(room, ARG_BYTES, "%s:%" PRIu64, errand->store->owner, errand->place);
-	add_text(command, room);
-}
-
-/* The braces keep a name's keys on one node of a cluster. */
-static void begin(struct command *command, const char *script, const struct errand *errand)
-{
-	static const char *const kinds[] = { "requests", "tokens", "places" };
-
-	command->count = 0;
-	add_text(command, "EVAL");
-	add_text(command, script);
-	add_text(command, "3");
-	for (size_t i = 0; i < 3; i++) {
-		char *room = command->room[command->count];
-
-		(void)snprintf(room, ARG_BYTES, "vllmgw:{%s}:%s", errand->name, kinds[i]);
-		add_text(command, room);
-	}
-}
-
-static bool say(struct limits_redis *store, struct command *command, redisCallbackFn *fn, void *user)
+static bool say(struct limits_redis *store, struct redis_command *command, redisCallbackFn *fn, void *user)
 {
 	return store->redis.is_up &&
 	       redisAsyncCommandArgv(store->redis.context, fn, user, command->count, command->texts, NULL) == REDIS_OK;
@@ -115,13 +67,13 @@ static bool say(struct limits_redis *store, struct command *command, redisCallba
 
 static void send_settlement(const struct errand *errand, uint64_t used)
 {
-	struct command command;
+	struct redis_command command;
 
-	begin(&command, REDIS_SETTLE, errand);
-	add_number(&command, errand->tokens_per_minute);
-	add_number(&command, errand->tokens);
-	add_number(&command, used);
-	add_who(&command, errand);
+	redis_command_begin(&command, REDIS_SETTLE, errand->name);
+	redis_command_add_number(&command, errand->tokens_per_minute);
+	redis_command_add_number(&command, errand->tokens);
+	redis_command_add_number(&command, used);
+	redis_command_add_who(&command, errand->store->owner, errand->place);
 	(void)say(errand->store, &command, NULL, NULL); /* without Redis there is nothing to settle with */
 }
 
@@ -144,33 +96,12 @@ static void answer_without(struct errand *errand)
 	vgw_limit_ticket_answer(errand->ticket, &answer);
 }
 
-static bool read_answer(const redisReply *reply, vgw_limit_answer *answer)
-{
-	int64_t numbers[6];
-
-	if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 6)
-		return false;
-	for (size_t i = 0; i < 6; i++) {
-		if (reply->element[i]->type != REDIS_REPLY_INTEGER)
-			return false;
-		numbers[i] = reply->element[i]->integer;
-	}
-	answer->reason = (vgw_limit_reason)numbers[0];
-	answer->is_allowed = answer->reason == VGW_LIMIT_NONE;
-	answer->retry_ms = numbers[1];
-	answer->requests_left = (uint64_t)numbers[2];
-	answer->requests_reset_ms = numbers[3];
-	answer->tokens_left = (uint64_t)numbers[4];
-	answer->tokens_reset_ms = numbers[5];
-	return true;
-}
-
 static void on_reply(redisAsyncContext *context, void *reply, void *user)
 {
 	struct errand *errand = user;
 	struct limits_redis *store = errand->store;
 	vgw_limit_answer answer = VGW_LIMIT_ANSWER_INIT;
-	bool is_good = read_answer(reply, &answer);
+	bool is_good = redis_command_read_answer(reply, &answer);
 
 	(void)context;
 	if (reply)
@@ -202,17 +133,17 @@ static void on_ask(vgw_message *message)
 {
 	struct errand *errand = message->user;
 	struct limits_redis *store = errand->store;
-	struct command command;
+	struct redis_command command;
 
 	errand->place = ++store->next_place;
 	errand->sent_ms = vgw_loop_now_ms(store->loop);
-	begin(&command, REDIS_TAKE, errand);
-	add_number(&command, errand->requests_per_minute);
-	add_number(&command, errand->tokens_per_minute);
-	add_number(&command, errand->tokens);
-	add_number(&command, errand->concurrency);
-	add_who(&command, errand);
-	add_number(&command, KEPT_MS);
+	redis_command_begin(&command, REDIS_TAKE, errand->name);
+	redis_command_add_number(&command, errand->requests_per_minute);
+	redis_command_add_number(&command, errand->tokens_per_minute);
+	redis_command_add_number(&command, errand->tokens);
+	redis_command_add_number(&command, errand->concurrency);
+	redis_command_add_who(&command, errand->store->owner, errand->place);
+	redis_command_add_number(&command, KEPT_MS);
 	if (!store->is_overdue && say(store, &command, on_reply, errand)) {
 		link_append(&store->waiting, &errand->link);
 		return;
@@ -295,11 +226,11 @@ static void renew(struct limits_redis *store)
 	for (size_t i = 0; i < CHAINS; i++) {
 		for (struct link *at = store->held[i].next; at != &store->held[i]; at = at->next) {
 			struct errand *held = LINK_OWNER(at, struct errand, link);
-			struct command command;
+			struct redis_command command;
 
-			begin(&command, REDIS_RENEW, held);
-			add_who(&command, held);
-			add_number(&command, KEPT_MS);
+			redis_command_begin(&command, REDIS_RENEW, held->name);
+			redis_command_add_who(&command, store->owner, held->place);
+			redis_command_add_number(&command, KEPT_MS);
 			(void)say(store, &command, NULL, NULL);
 		}
 	}
