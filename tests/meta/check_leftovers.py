@@ -6,7 +6,7 @@ from house import Problem, Sample, line_of, main
 
 MARKERS = ["TO" "DO", "FIX" "ME", "XX" "X", "HA" "CK"]
 UNDONE = ["not " "implemented", "un" "implemented", "place" "holder for", "place" "holder until", "a place" "holder,"]
-MACHINE = ["/wo" "rk", "/fa" "rm", "/ho" "me/[a-z]", "/ro" "ot/(?!\\.cache/huggingface)", "/tmp/w" "t/",
+MACHINE = ["/wo" "rk", "/fa" "rm", "/ho" "me/[a-z]", "/ro" "ot/(?!\\.cache/)", "/tmp/w" "t/",
            "bash_" "jobs"]
 REGISTRIES = ["registry\\.np" "mjs", "py" "pi\\.org", "files\\.python" "hosted", "proxy\\.go" "lang",
               "deb\\.deb" "ian\\.org", "regi" "stry\\.yarnpkg"]
