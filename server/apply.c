@@ -138,12 +138,11 @@ static int take_systemd(struct front_listen *listens, size_t room, size_t *count
 	return 0;
 }
 
-int apply_listens(struct front_listen *listens, size_t room, size_t *count, const struct config *config, char *why,
-	size_t size)
+static int add_listens(struct front_listen *listens, size_t room, size_t *count,
+	const struct config_listens *configured, char *why, size_t size)
 {
-	*count = 0;
-	for (size_t i = 0; i < config->listen.count; i++) {
-		const struct config_listen *at = &config->listen.items[i];
+	for (size_t i = 0; i < configured->count; i++) {
+		const struct config_listen *at = &configured->items[i];
 
 		if (*count == room) {
 			(void)snprintf(why, size, "more than %zu listen addresses", room);
@@ -160,4 +159,18 @@ int apply_listens(struct front_listen *listens, size_t room, size_t *count, cons
 		}
 	}
 	return 0;
+}
+
+int apply_listens(struct front_listen *listens, size_t room, size_t *count, const struct config *config, char *why,
+	size_t size)
+{
+	size_t everybodys;
+
+	*count = 0;
+	if (add_listens(listens, room, count, &config->listen, why, size) != 0)
+		return -1;
+	everybodys = config->admin.listen.count ? *count : 0;
+	for (size_t i = 0; i < everybodys; i++)
+		listens[i].has_no_admin = true;
+	return add_listens(listens, room, count, &config->admin.listen, why, size);
 }

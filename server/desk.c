@@ -21,6 +21,7 @@ struct desk {
 	vgw_residency *residency;
 	pthread_t thread;
 	vgw_subscription *subscription;
+	bool is_stopped;    /* by whoever stops it */
 	struct link vigils; /* the desk's thread */
 	size_t vigil_count;
 
@@ -333,6 +334,9 @@ void desk_stop(struct desk *desk)
 {
 	struct errand *errand;
 
+	if (!desk || desk->is_stopped)
+		return;
+	desk->is_stopped = true;
 	(void)pthread_mutex_lock(&desk->lock);
 	desk->is_stopping = true;
 	desk->is_listening = false;

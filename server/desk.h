@@ -22,7 +22,8 @@ struct desk_options {
 
 /* Starts the thread and listens to the residency. NULL without memory or a thread. */
 struct desk *desk_new(const struct desk_options *options);
-/* End what is there with an error or the end of its stream, take nothing any more, join the thread. */
+/* End what is there with an error or the end of its stream, take nothing any more, join the thread. Once more, or of
+ * NULL, does nothing. */
 void desk_stop(struct desk *desk);
 /* After desk_stop() and after the workers are gone. NULL is allowed. */
 void desk_free(struct desk *desk);

@@ -19,13 +19,14 @@ static void print_messages(const char *kind, const struct config_messages *messa
 		(void)fprintf(stderr, "%s: and %zu more\n", kind, messages->total - count);
 }
 
-struct config *load_config(const struct args *args)
+struct config *load_config(const struct args *args, char *why, size_t size)
 {
 	struct config_source source = { 0 };
 	struct config_report *report = calloc(1, sizeof(*report));
 	struct config *config = NULL;
 	char path[4096];
 
+	(void)snprintf(why, size, "out of memory");
 	if (!report) {
 		(void)fputs("error: out of memory\n", stderr);
 		return NULL;
@@ -33,6 +34,7 @@ struct config *load_config(const struct args *args)
 	if (!args->from_env) {
 		if (config_find(args->config, NULL, path, sizeof(path)) != 0) {
 			(void)fprintf(stderr, "error: %s\n", path);
+			(void)snprintf(why, size, "%s", path);
 			free(report);
 			return NULL;
 		}
@@ -41,6 +43,8 @@ struct config *load_config(const struct args *args)
 	(void)config_load(&config, &source, report);
 	print_messages("warning", &report->warnings);
 	print_messages("error", &report->errors);
+	if (config_messages_count(&report->errors) > 0)
+		(void)snprintf(why, size, "%s", report->errors.lines[0].text);
 	free(report);
 	return config;
 }
@@ -60,7 +64,8 @@ static int check(const struct config *config)
 
 static int run(const struct args *args)
 {
-	struct config *config = load_config(args);
+	char why[512];
+	struct config *config = load_config(args, why, sizeof(why));
 	int status;
 
 	if (!config)
