@@ -103,10 +103,10 @@ static const char *swap_state(const char *state)
 
 void swap_running(struct errand *errand)
 {
-	json_t *state, *list = json_array(), *model;
+	json_t *state, *models = get_models(errand, &state), *list = json_array(), *model;
 	size_t i;
 
-	json_array_foreach(get_models(errand, &state), i, model) {
+	json_array_foreach(models, i, model) {
 		const char *word = swap_state(text_of(model, "state"));
 
 		if (word && is_managed(model))
@@ -133,10 +133,10 @@ static int64_t memory_of(const json_t *model, bool is_host)
 
 void ollama_ps(struct errand *errand)
 {
-	json_t *state, *list = json_array(), *model;
+	json_t *state, *models = get_models(errand, &state), *list = json_array(), *model;
 	size_t i;
 
-	json_array_foreach(get_models(errand, &state), i, model) {
+	json_array_foreach(models, i, model) {
 		const char *name = text_of(model, "name");
 
 		if (strcmp(text_of(model, "state"), "ready") == 0)
@@ -164,10 +164,10 @@ void swap_unload(struct errand *errand)
 void swap_unload_all(struct errand *errand)
 {
 	vgw_residency *residency = admin_get_residency(errand);
-	json_t *state, *model;
+	json_t *state, *models = get_models(errand, &state), *model;
 	size_t i;
 
-	json_array_foreach(get_models(errand, &state), i, model) {
+	json_array_foreach(models, i, model) {
 		vgw_error err = VGW_ERROR_INIT;
 
 		if (is_managed(model) && vgw_residency_unload(residency, text_of(model, "name"), 0, 0, &err) != VGW_OK) {
