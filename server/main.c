@@ -3,6 +3,7 @@
 #include "args.h"
 #include "config.h"
 #include "process_metrics.h"
+#include "routes/routes.h"
 #include "serve.h"
 
 #include <jansson.h>
@@ -62,6 +63,21 @@ static int check(const struct config *config)
 	return EXIT_SUCCESS;
 }
 
+static int print_routes(void)
+{
+	static const char *const who[] = { [ROUTE_USER] = "user", [ROUTE_PUBLIC] = "everybody",
+		[ROUTE_OPERATOR] = "operator", [ROUTE_ADMIN] = "admin" };
+	struct routes *routes = routes_new();
+	const struct route *route;
+
+	if (!routes)
+		return EXIT_FAILED;
+	for (size_t i = 0; (route = routes_get(routes, i)) != NULL; i++)
+		(void)printf("%-7s %-32s %s\n", route->method, route->path, who[route->auth]);
+	routes_free(routes);
+	return EXIT_SUCCESS;
+}
+
 static int run(const struct args *args)
 {
 	char why[512];
@@ -96,6 +112,8 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	case ARGS_JSON_SCHEMA:
 		return config_print_schema(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
+	case ARGS_ROUTES:
+		return print_routes();
 	case ARGS_REFERENCE:
 		return config_print_reference(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
 	case ARGS_WRONG:

@@ -4,6 +4,7 @@
  * that hold a name: what stands before and behind its {} is exact too. */
 #include "routes/routes.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,8 @@ struct routes *routes_new(void)
 	if (!routes)
 		return NULL;
 	memcpy(routes->sorted, table, sizeof(table));
+	for (size_t i = 0; i < ROUTE_COUNT; i++)
+		assert(table[i].auth >= ROUTE_USER && table[i].auth <= ROUTE_ADMIN && "every route says who may use it");
 	qsort(routes->sorted, ROUTE_COUNT, sizeof(routes->sorted[0]), by_path);
 	for (size_t i = 0; i < ROUTE_COUNT; i += count) {
 		for (count = 1; i + count < ROUTE_COUNT; count++) {

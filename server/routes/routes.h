@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of routes: method, path, who may, what happens. No route without a class of users compiles.
+/* The table of routes: method, path, who may, what happens. Every route says who may use it: the server does not start otherwise.
  *
  *   front ── routes_find(method, path) ──► route ── kind CALL ───► vgw_worker_call()
  *                                               ├── kind ANSWER ─► handler(view) -> answer, at once
