@@ -143,9 +143,10 @@ static int wait_for(const struct cli *cli, const struct action *action, const ch
 		const char *at = model ? cli_text(model, "state") : "gone";
 		bool is_coming = strcmp(at, "starting") == 0 || strcmp(at, "waking") == 0;
 		bool is_good = is_one_of(action->goals, 3, at);
-		bool is_bad = !model || is_one_of(action->failures, 4, at) || (was_coming && !is_coming);
+		bool is_going = strcmp(at, "leaving") == 0; /* one that failed: what comes of it is seen next */
+		bool is_bad = !model || is_one_of(action->failures, 4, at) || (was_coming && !is_coming && !is_going);
 
-		was_coming = is_coming;
+		was_coming = is_coming || (was_coming && is_going);
 		if (model && (is_good || is_bad)) {
 			end(cli, name, model, is_good, now_ms() - begun_ms);
 		} else if (model && is_news(cli, model, last, sizeof(last))) {

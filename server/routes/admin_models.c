@@ -132,7 +132,9 @@ static bool is_hopeless(enum admin_action action, const vgw_event *event)
 		return !is_any(event->to, "draining", "leaving");
 	if (action == ADMIN_UNLOAD)
 		return false;
-	return strcmp(event->to, "backoff") == 0 || is_any(event->from, "starting", "waking");
+	/* one that failed is tried again or backs off: that is told next */
+	return strcmp(event->to, "backoff") == 0 ||
+		(is_any(event->from, "starting", "waking") && strcmp(event->cause, "failed") != 0);
 }
 
 static bool hear(struct vigil *vigil, const struct desk_event *told)
