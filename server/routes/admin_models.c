@@ -134,7 +134,8 @@ static bool is_hopeless(enum admin_action action, const vgw_event *event)
 		return false;
 	/* one that failed is tried again or backs off: that is told next */
 	return strcmp(event->to, "backoff") == 0 ||
-		(is_any(event->from, "starting", "waking") && strcmp(event->cause, "failed") != 0);
+		(is_any(event->from, "starting", "waking") && strcmp(event->cause, "failed") != 0 &&
+			!is_any(event->cause, "timed_out", "crashed"));
 }
 
 static bool hear(struct vigil *vigil, const struct desk_event *told)
