@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The public door to core/simulate: a registry and a residency's options become the planner's words exactly as they do
  * for a residency that runs, so that the answer is about that configuration. */
-#include "vllmgw/simulate.h"
+#include <vllmgw/simulate.h>
 
 #include "core/simulate.h"
 #include "residency/internal.h"

@@ -27,22 +27,22 @@ static const struct command commands[] = {
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
-static void print_help(void)
+static void print_help(FILE *out)
 {
-	(void)puts("Usage: vllmgw [--url URL] [--key KEY] [--json] COMMAND [ARGUMENT...]\n"
+	(void)fputs("Usage: vllmgw [--url URL] [--key KEY] [--json] COMMAND [ARGUMENT...]\n"
 		   "\n"
-		   "Looks at a running vllmgw-server and tells it what to do.\n");
+		   "Looks at a running vllmgw-server and tells it what to do.\n\n", out);
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		(void)printf("  %-9s %s%s%s\n", commands[i].name, commands[i].arguments,
+		(void)fprintf(out, "  %-9s %s%s%s\n", commands[i].name, commands[i].arguments,
 			commands[i].arguments[0] ? "\n            " : "", commands[i].what);
-	(void)puts("\n"
+	(void)fputs("\n"
 		   "      --url URL  http://HOST:PORT or unix:/PATH; else $VLLMGW_URL, else " DEFAULT_URL "\n"
 		   "      --key KEY  the admin key; else $VLLMGW_KEY\n"
 		   "      --json     JSON instead of text\n"
 		   "  -V, --version  print the version\n"
 		   "  -h, --help     print this\n"
 		   "\n"
-		   "Exit status: 0 ok, 1 refused or failed, 2 wrong usage, 3 the gateway cannot be reached.");
+		   "Exit status: 0 ok, 1 refused or failed, 2 wrong usage, 3 the gateway cannot be reached.\n", out);
 }
 
 static const struct command *find_command(const char *name)
@@ -138,7 +138,7 @@ int main(int argc, char **argv)
 	if (cli.key && !*cli.key)
 		cli.key = NULL;
 	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-		print_help();
+		print_help(argc < 2 ? stderr : stdout);
 		return argc < 2 ? CLI_USAGE : CLI_OK;
 	}
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {

@@ -32,7 +32,7 @@ struct question {
 	size_t hand_count;
 
 	struct config *config;
-	json_t *state; /* names of times point into it */
+	json_t *learned; /* names of times point into it */
 	vgw_engine_times known[TIMES_MAX];
 	size_t known_count;
 	char hand_names[SETS_MAX][128];
@@ -215,10 +215,10 @@ static int learn_times(const struct cli *cli, struct question *question)
 
 	other.url = question->times;
 	if (strstr(question->times, "://") || strncmp(question->times, "unix:", 5) == 0)
-		question->state = client_ask(&other, "GET", "/admin/state", NULL, &status);
-	else if (!(question->state = json_load_file(question->times, 0, &error)))
+		question->learned = client_ask(&other, "GET", "/admin/state", NULL, &status);
+	else if (!(question->learned = json_load_file(question->times, 0, &error)))
 		status = cli_fail("%s:%d: %s", question->times, error.line, error.text);
-	models = json_object_get(question->state, "models");
+	models = json_object_get(question->learned, "models");
 	if (status == CLI_OK && !json_is_array(models))
 		status = cli_fail("%s: there are no models in it; 'vllmgw state' writes what is wanted", question->times);
 	json_array_foreach(models, i, model) {
@@ -367,7 +367,7 @@ int simulate_run(const struct cli *cli, int argc, char **argv)
 	trace_free(&question->trace);
 	vgw_registry_unref(question->registry);
 	apply_room_free(&question->room);
-	json_decref(question->state);
+	json_decref(question->learned);
 	config_free(question->config);
 	free(question);
 	return status;

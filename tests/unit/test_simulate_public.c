@@ -2,7 +2,7 @@
 /* The public question: models and options by their names become the planner's. */
 #include "testing.h"
 
-#include "vllmgw/simulate.h"
+#include <vllmgw/simulate.h>
 
 #include <string.h>
 
