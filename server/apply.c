@@ -2,12 +2,10 @@
 /* Field by field: the configuration's names on one side, the library's on the other. */
 #include "apply.h"
 
-#include "notify.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
-static vgw_status add_model(vgw_registry *registry, const struct config_model *model, vgw_error *err)
+vgw_status apply_model(vgw_registry *registry, const struct config_model *model, vgw_error *err)
 {
 	vgw_model_options options = VGW_MODEL_OPTIONS_INIT;
 	vgw_memory *memory = calloc(model->memory.count + 1, sizeof(*memory));
@@ -55,7 +53,7 @@ vgw_status apply_registry(vgw_registry **out, const struct config *config, vgw_e
 	vgw_status status = vgw_registry_new(out, err);
 
 	for (size_t i = 0; status == VGW_OK && i < config->models.count; i++) {
-		status = add_model(*out, &config->models.items[i], err);
+		status = apply_model(*out, &config->models.items[i], err);
 		if (status != VGW_OK)
 			(void)tell_place(&config->models.items[i], err);
 	}
@@ -122,42 +120,4 @@ void apply_room_free(struct apply_room *room)
 {
 	free(room->devices);
 	room->devices = NULL;
-}
-
-static int take_systemd(struct front_listen *listens, size_t room, size_t *count, char *why, size_t size)
-{
-	int first, fds = notify_take_sockets(&first);
-
-	if (fds <= 0) {
-		(void)snprintf(why, size, "listen is 'systemd', but the service manager passed no socket; "
-					  "enable the .socket unit, or give an address");
-		return -1;
-	}
-	for (int i = 0; i < fds && *count < room; i++)
-		listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_FD, .fd = first + i };
-	return 0;
-}
-
-int apply_listens(struct front_listen *listens, size_t room, size_t *count, const struct config *config, char *why,
-	size_t size)
-{
-	*count = 0;
-	for (size_t i = 0; i < config->listen.count; i++) {
-		const struct config_listen *at = &config->listen.items[i];
-
-		if (*count == room) {
-			(void)snprintf(why, size, "more than %zu listen addresses", room);
-			return -1;
-		}
-		if (at->kind == CONFIG_LISTEN_SYSTEMD) {
-			if (take_systemd(listens, room, count, why, size) != 0)
-				return -1;
-		} else if (at->kind == CONFIG_LISTEN_UNIX) {
-			listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_UNIX, .path = at->path };
-		} else {
-			listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_TCP, .host = at->host,
-				.port = at->port };
-		}
-	}
-	return 0;
 }

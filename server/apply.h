@@ -6,6 +6,8 @@
 #include "config.h"
 #include "front/front.h"
 
+/* One model into a registry that is being filled. */
+vgw_status apply_model(vgw_registry *registry, const struct config_model *model, vgw_error *err);
 /* A registry with all models. The error's text begins with the place of the model in the file. */
 vgw_status apply_registry(vgw_registry **out, const struct config *config, vgw_error *err);
 

@@ -13,7 +13,7 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 
-enum { OPT_CHECK = 256, OPT_PRINT_CONFIG, OPT_JSON_SCHEMA, OPT_REFERENCE, OPT_FROM_ENV, OPT_VERSION, OPT_HELP };
+enum { OPT_CHECK = 256, OPT_PRINT_CONFIG, OPT_JSON_SCHEMA, OPT_REFERENCE, OPT_FROM_ENV, OPT_ROUTES, OPT_VERSION, OPT_HELP };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -22,6 +22,7 @@ static const struct option options[] = {
 	{ "json-schema", no_argument, NULL, OPT_JSON_SCHEMA },
 	{ "reference", no_argument, NULL, OPT_REFERENCE },
 	{ "from-env", no_argument, NULL, OPT_FROM_ENV },
+	{ "routes", no_argument, NULL, OPT_ROUTES },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
@@ -48,6 +49,9 @@ struct args args_parse(int argc, char **argv)
 			break;
 		case OPT_REFERENCE:
 			args.verb = ARGS_REFERENCE;
+			break;
+		case OPT_ROUTES:
+			args.verb = ARGS_ROUTES;
 			break;
 		case OPT_FROM_ENV:
 			args.from_env = true;

@@ -3,6 +3,7 @@
 #include "args.h"
 #include "config.h"
 #include "process_metrics.h"
+#include "routes/routes.h"
 #include "serve.h"
 
 #include <jansson.h>
@@ -19,13 +20,14 @@ static void print_messages(const char *kind, const struct config_messages *messa
 		(void)fprintf(stderr, "%s: and %zu more\n", kind, messages->total - count);
 }
 
-struct config *load_config(const struct args *args)
+struct config *load_config(const struct args *args, char *why, size_t size)
 {
 	struct config_source source = { 0 };
 	struct config_report *report = calloc(1, sizeof(*report));
 	struct config *config = NULL;
 	char path[4096];
 
+	(void)snprintf(why, size, "out of memory");
 	if (!report) {
 		(void)fputs("error: out of memory\n", stderr);
 		return NULL;
@@ -33,6 +35,7 @@ struct config *load_config(const struct args *args)
 	if (!args->from_env) {
 		if (config_find(args->config, NULL, path, sizeof(path)) != 0) {
 			(void)fprintf(stderr, "error: %s\n", path);
+			(void)snprintf(why, size, "%s", path);
 			free(report);
 			return NULL;
 		}
@@ -41,6 +44,8 @@ struct config *load_config(const struct args *args)
 	(void)config_load(&config, &source, report);
 	print_messages("warning", &report->warnings);
 	print_messages("error", &report->errors);
+	if (config_messages_count(&report->errors) > 0)
+		(void)snprintf(why, size, "%s", report->errors.lines[0].text);
 	free(report);
 	return config;
 }
@@ -58,9 +63,25 @@ static int check(const struct config *config)
 	return EXIT_SUCCESS;
 }
 
+static int print_routes(void)
+{
+	static const char *const who[] = { [ROUTE_USER] = "user", [ROUTE_PUBLIC] = "everybody",
+		[ROUTE_OPERATOR] = "operator", [ROUTE_ADMIN] = "admin" };
+	struct routes *routes = routes_new();
+	const struct route *route;
+
+	if (!routes)
+		return EXIT_FAILED;
+	for (size_t i = 0; (route = routes_get(routes, i)) != NULL; i++)
+		(void)printf("%-7s %-32s %s\n", route->method, route->path, who[route->auth]);
+	routes_free(routes);
+	return EXIT_SUCCESS;
+}
+
 static int run(const struct args *args)
 {
-	struct config *config = load_config(args);
+	char why[512];
+	struct config *config = load_config(args, why, sizeof(why));
 	int status;
 
 	if (!config)
@@ -91,6 +112,8 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	case ARGS_JSON_SCHEMA:
 		return config_print_schema(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
+	case ARGS_ROUTES:
+		return print_routes();
 	case ARGS_REFERENCE:
 		return config_print_reference(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
 	case ARGS_WRONG:

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,6 +35,8 @@ struct service {
 	vgw_logger logger;
 	vgw_gateway *gateway;
 	struct routes *routes;
+	struct desk *desk;
+	pthread_mutex_t reload_lock; /* held while the configuration or the keys are read again */
 	struct keys *keys;
 	struct limits_redis *limits; /* NULL: counted in this process */
 	struct front_listen listens[LISTENS_MAX];
@@ -153,6 +156,7 @@ static int open_front(struct service *service)
 	struct front_options options = {
 		.gateway = service->gateway,
 		.routes = service->routes,
+		.desk = service->desk,
 		.keys = service->keys,
 		.public_metrics = config->auth.public_metrics,
 		.access_log = config->log.access ? &service->access : NULL,
@@ -184,7 +188,7 @@ static int open_front(struct service *service)
 	return 0;
 }
 
-static int publish(struct service *service, const struct config *config)
+static int publish(struct service *service, const struct config *config, char *why, size_t size)
 {
 	vgw_error err = VGW_ERROR_INIT;
 	vgw_registry *registry = NULL;
@@ -200,8 +204,10 @@ static int publish(struct service *service, const struct config *config)
 		status = vgw_residency_configure(vgw_gateway_get_residency(service->gateway), &room.residency, &err);
 	apply_room_free(&room);
 	vgw_registry_unref(registry);
-	if (status != VGW_OK)
+	if (status != VGW_OK) {
 		say(service, VGW_LOG_ERROR, "%s", err.text);
+		(void)snprintf(why, size, "%s", err.text);
+	}
 	return status == VGW_OK ? 0 : -1;
 }
 
@@ -228,15 +234,54 @@ static int open_limits(struct service *service, vgw_gateway_options *options)
 	return 0;
 }
 
-static int stage_keys(struct service *service, const struct config *config)
+static int stage_keys(struct service *service, const struct config *config, char *why, size_t size)
 {
-	char why[512];
-
-	if (keys_stage(service->keys, config, why, sizeof(why)) == 0)
+	if (keys_stage(service->keys, config, why, size) == 0)
 		return 0;
 	say(service, VGW_LOG_ERROR, "%s", why);
 	return -1;
 }
+
+/* --- reading the configuration again -------------------------------------------------------------------------- */
+
+static int reload_locked(struct service *service, char *why, size_t size)
+{
+	struct config *config = load_config(service->args, why, size);
+	int result = -1;
+
+	if (config && stage_keys(service, config, why, size) == 0 && publish(service, config, why, size) == 0 &&
+		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) == 0) {
+		log_sink_set_level(service->sink, config->log.level);
+		say(service, VGW_LOG_INFO, "configuration read again: %zu model%s; listeners and limits stay until a restart",
+			config->models.count, config->models.count == 1 ? "" : "s");
+		/* The front still holds texts of the first one: that lives as long as the service. */
+		keys_commit(service->keys);
+		config_free(service->newest);
+		service->newest = config;
+		config = NULL;
+		result = 0;
+	} else {
+		say(service, VGW_LOG_ERROR, "the configuration was not read again: the old one stays");
+	}
+	config_free(config);
+	return result;
+}
+
+/* On the main thread after SIGHUP, on the desk's for POST /admin/reload. */
+static int reload(void *user, char *why, size_t size)
+{
+	struct service *service = user;
+	int result;
+
+	(void)pthread_mutex_lock(&service->reload_lock);
+	notify_reloading();
+	result = reload_locked(service, why, size);
+	notify_ready("Serving");
+	(void)pthread_mutex_unlock(&service->reload_lock);
+	return result;
+}
+
+/* --- starting, the rest --------------------------------------------------------------------------------------- */
 
 static int start(struct service *service)
 {
@@ -245,6 +290,7 @@ static int start(struct service *service)
 	vgw_gateway_options options;
 	vgw_error err = VGW_ERROR_INIT;
 	vgw_status status;
+	char why[512];
 
 	if (open_signals(service) != 0) { /* before any thread: one that does not block SIGTERM would die of it */
 		(void)fprintf(stderr, "error: signals cannot be set up: %s\n", strerror(errno));
@@ -277,42 +323,28 @@ static int start(struct service *service)
 		say(service, VGW_LOG_ERROR, "out of memory, or without SHA-256");
 		return -1;
 	}
-	if (stage_keys(service, config) != 0 || publish(service, config) != 0)
+	if (stage_keys(service, config, why, sizeof(why)) != 0 || publish(service, config, why, sizeof(why)) != 0)
 		return -1;
 	keys_commit(service->keys);
+	service->desk = desk_new(&(struct desk_options){ .gateway = service->gateway, .reload = reload,
+		.reload_user = service });
+	if (!service->desk) {
+		say(service, VGW_LOG_ERROR, "the thread for administrators' requests cannot be started");
+		return -1;
+	}
 	return open_front(service);
 }
 
 /* --- running -------------------------------------------------------------------------------------------------- */
 
-static void reload(struct service *service)
-{
-	struct config *config;
-
-	notify_reloading();
-	config = load_config(service->args);
-	if (config && stage_keys(service, config) == 0 && publish(service, config) == 0 &&
-		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) == 0) {
-		log_sink_set_level(service->sink, config->log.level);
-		say(service, VGW_LOG_INFO, "configuration read again: %zu model%s; listeners and limits stay until a restart",
-			config->models.count, config->models.count == 1 ? "" : "s");
-		/* The front still holds texts of the first one: that lives as long as the service. */
-		keys_commit(service->keys);
-		config_free(service->newest);
-		service->newest = config;
-		config = NULL;
-	} else {
-		say(service, VGW_LOG_ERROR, "the configuration was not read again: the old one stays");
-	}
-	config_free(config);
-	notify_ready("Serving");
-}
-
 static void refresh_keys(struct service *service)
 {
 	char why[512];
-	int result = keys_refresh(service->keys, why, sizeof(why));
+	int result;
 
+	(void)pthread_mutex_lock(&service->reload_lock);
+	result = keys_refresh(service->keys, why, sizeof(why));
+	(void)pthread_mutex_unlock(&service->reload_lock);
 	if (result > 0)
 		say(service, VGW_LOG_INFO, "keys read again: %zu", keys_count(service->keys));
 	else if (result < 0)
@@ -320,9 +352,14 @@ static void refresh_keys(struct service *service)
 }
 
 /* A keys file is looked at several times a second. */
-static int get_patience_ms(const struct service *service, int64_t watchdog_ms)
+static int get_patience_ms(struct service *service, int64_t watchdog_ms)
 {
-	if (keys_have_file(service->keys) && (watchdog_ms <= 0 || watchdog_ms > KEYS_TICK_MS))
+	bool has_file;
+
+	(void)pthread_mutex_lock(&service->reload_lock);
+	has_file = keys_have_file(service->keys);
+	(void)pthread_mutex_unlock(&service->reload_lock);
+	if (has_file && (watchdog_ms <= 0 || watchdog_ms > KEYS_TICK_MS))
 		return KEYS_TICK_MS;
 	return watchdog_ms > 0 ? (int)watchdog_ms : -1;
 }
@@ -336,6 +373,7 @@ static void wait_for_stop(struct service *service)
 	for (;;) {
 		int count = poll(&poller, 1, get_patience_ms(service, watchdog_ms));
 		struct signalfd_siginfo info;
+		char why[512];
 
 		if (watchdog_ms > 0)
 			notify_alive();
@@ -346,7 +384,7 @@ static void wait_for_stop(struct service *service)
 			continue;
 		if (info.ssi_signo != SIGHUP)
 			return;
-		reload(service);
+		(void)reload(service, why, sizeof(why));
 	}
 }
 
@@ -367,6 +405,7 @@ static void drain(struct service *service)
 
 	notify_stopping();
 	front_drain(service->front);
+	desk_stop(service->desk); /* event streams and followed logs end now, not at the end of the drain */
 	left = front_count_requests(service->front);
 	say(service, VGW_LOG_INFO, "stopping: %llu request%s under way", (unsigned long long)left, left == 1 ? "" : "s");
 	while (is_busy(service, fresh_until_ms) && vgw_now_ms() < until_ms) {
@@ -381,7 +420,8 @@ static void drain(struct service *service)
 
 int serve(struct config *config, const struct args *args)
 {
-	struct service service = { .config = config, .args = args, .signals = -1 };
+	struct service service = { .config = config, .args = args, .signals = -1,
+		.reload_lock = PTHREAD_MUTEX_INITIALIZER };
 	int status = EXIT_FAILED;
 
 	if (start(&service) == 0) {
@@ -390,7 +430,9 @@ int serve(struct config *config, const struct args *args)
 		drain(&service);
 		status = EXIT_SUCCESS;
 	}
+	desk_stop(service.desk);
 	front_free(service.front);
+	desk_free(service.desk);
 	keys_free(service.keys);
 	limits_redis_free(service.limits);
 	vgw_gateway_free(service.gateway);

@@ -14,7 +14,8 @@ int serve(struct config *config, const struct args *args);
 /* Everything that can be wrong with it short of starting. */
 vgw_status serve_check(const struct config *config, vgw_error *err);
 
-/* main.c: read it as the command line says; complaints go to standard error. NULL: there were errors. */
-struct config *load_config(const struct args *args);
+/* main.c: read it as the command line says; complaints go to standard error. NULL: there were errors, the first of
+ * which is in `why`. */
+struct config *load_config(const struct args *args, char *why, size_t size);
 
 #endif

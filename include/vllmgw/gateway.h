@@ -245,6 +245,12 @@ VGW_API bool vgw_call_is_stream(const vgw_call *call);
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API bool vgw_call_is_waiting(const vgw_call *call);
 
+/** Have it fail: the engine's connection is closed, the client gets the fault as an answer, or as an error event when
+ *  its answer has begun. The events come as after any fault.
+ *  Owns: text is read during the call; NULL: the fault's own sentence.  Threads: owner of the loop.  Blocks: never.
+ *  Errors: none.  Since: 0.1 */
+VGW_API void vgw_call_fail(vgw_call *call, vgw_fault fault, const char *text);
+
 /** An error body in OpenAI's shape, NUL-terminated JSON; `message` NULL: the fault's own sentence; `param` NULL:
  *  the field that the fault is usually about. Invalid UTF-8 in them is replaced.
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never.  Errors: none.

@@ -16,6 +16,7 @@
 #include <vllmgw/principal.h>
 #include <vllmgw/residency.h>
 #include <vllmgw/router.h>
+#include <vllmgw/simulate.h>
 #include <vllmgw/status.h>
 
 #endif

@@ -323,3 +323,9 @@ bool vgw_call_is_waiting(const vgw_call *call)
 {
 	return call->state == VGW__CALL_LEASE;
 }
+
+void vgw_call_fail(vgw_call *call, vgw_fault fault, const char *text)
+{
+	if (call->state != VGW__CALL_ANSWER)
+		vgw__call_fail(call, fault, text);
+}

@@ -66,6 +66,8 @@ void exchange_cancel(struct exchange *x)
 void exchange_free(struct exchange *x)
 {
 	exchange_cancel(x);
+	if (x->errand)
+		errand_leave(x->errand);
 	if (x->is_suspended)
 		x->worker->suspended_count--;
 	vgw_watch_remove(x->worker->loop, &x->client);
@@ -113,6 +115,7 @@ static struct exchange *new_exchange(struct listener *listener, struct MHD_Conne
 	*x = (struct exchange){ 0 };
 	link_init(&x->link);
 	x->worker = listener->worker;
+	x->listen = listener->at;
 	x->mhd = mhd;
 	x->connection = info ? info->socket_context : NULL;
 	x->begun_us = now_us();
@@ -157,11 +160,10 @@ static enum MHD_Result answer_options(struct exchange *x, const char *allow)
 static enum MHD_Result answer_route(struct exchange *x, const char *url)
 {
 	const struct front *front = x->worker->front;
-	size_t prefix = strlen(x->route->path);
-	char tail[512] = "";
+	char name[ROUTE_NAME_BYTES];
 	struct route_view view = {
 		.gateway = front->options.gateway,
-		.tail = tail,
+		.name = name,
 		.accept = x->head.accept,
 		.principal = x->principal,
 		.keys_refused = front->options.keys ? keys_count_refused(front->options.keys) : 0,
@@ -172,9 +174,10 @@ static enum MHD_Result answer_route(struct exchange *x, const char *url)
 	struct route_answer answer = { 0 };
 	struct reply *reply;
 
-	if (x->route->path[prefix - 1] == '/' &&
-		route_decode(url + prefix, strlen(url + prefix), tail, sizeof(tail), &view.tail_len) != 0)
+	if (route_get_name(x->route, url, strlen(url), name, sizeof(name), &view.name_len) != 0)
 		return reply_fault(x, VGW_FAULT_NOT_FOUND, NULL, NULL);
+	if (!exchange_read_query(x, view.query))
+		return reply_fault(x, VGW_FAULT_BAD_REQUEST, "the query string is malformed", NULL);
 	x->route->answer(&view, &answer);
 	if (!answer.body)
 		return reply_fault(x, VGW_FAULT_OUT_OF_MEMORY, NULL, NULL);
@@ -213,22 +216,23 @@ static enum MHD_Result route(struct exchange *x, void **state, const char *url, 
 	if (is_options && strcmp(url, "*") == 0)
 		return answer_options(x, allow);
 	miss = routes_find(x->worker->front->options.routes, method, url, strlen(url), &x->route, &allow);
+	if (miss == ROUTE_HIT && !admission_is_visible(x))
+		miss = ROUTE_UNKNOWN_PATH;
 	if (miss == ROUTE_UNKNOWN_PATH)
 		return refuse(x, state, VGW_FAULT_NOT_FOUND, NULL, NULL);
 	if (is_options)
 		return answer_options(x, allow);
 	if (miss == ROUTE_WRONG_METHOD)
 		return refuse(x, state, VGW_FAULT_METHOD_NOT_ALLOWED, NULL, allow);
-	fault = auth_check(x);
-	if (fault != VGW_FAULT_NONE)
-		return refuse(x, state, fault, NULL, NULL);
-	if (x->route->answer)
-		return answer_route(x, url);
-	fault = check_call(x, &why);
+	fault = x->route->auth == ROUTE_ADMIN ? admission_check(x, &why) : auth_check(x);
+	if (fault == VGW_FAULT_NONE && !x->route->answer)
+		fault = x->route->errand ? exchange_check_errand(x, &why) : check_call(x, &why);
 	if (fault != VGW_FAULT_NONE)
 		return refuse(x, state, fault, why, NULL);
+	if (x->route->answer)
+		return answer_route(x, url);
 	if (!has_body(x))
-		return exchange_call(x, state);
+		return x->route->errand ? exchange_errand(x, state, url) : exchange_call(x, state);
 	if (x->connection)
 		deadline_start(x->connection, DEADLINE_BODY);
 	return MHD_YES;
@@ -314,5 +318,5 @@ enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, c
 		return route(x, state, url, method);
 	if (x->call || x->has_ended)
 		return exchange_take_over_now(x, state);
-	return exchange_call(x, state);
+	return x->route->errand ? exchange_errand(x, state, url) : exchange_call(x, state);
 }

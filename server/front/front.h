@@ -10,8 +10,8 @@
 #define VGW_SERVER_FRONT_H
 
 #include "access_log.h"
+#include "desk.h"
 #include "keys.h"
-#include "routes/routes.h"
 
 #include <vllmgw/gateway.h>
 
@@ -23,6 +23,7 @@ struct front_listen {
 	uint16_t port;    /* TCP; 0: the kernel chooses */
 	const char *path; /* UNIX */
 	int fd;           /* FD: handed in by the service manager */
+	bool has_no_admin; /* routes for administrators are not found here: they have a listener of their own */
 };
 
 /* Borrowed during front_new(), the pointers in it until front_free(). */
@@ -31,6 +32,7 @@ struct front_options {
 	const struct routes *routes;
 	struct keys *keys;             /* NULL: everybody may use everything */
 	bool public_metrics;
+	struct desk *desk;
 	struct access_log *access_log; /* NULL: none */
 	vgw_logger logger;
 	const struct front_listen *listens;
@@ -55,7 +57,11 @@ void front_drain(struct front *front);
 /* Requests under way: in exchanges and streams. */
 uint64_t front_count_requests(const struct front *front);
 uint64_t front_count_fresh(const struct front *front); /* accepted connections that have not asked anything yet */
-/* End what is left, join the threads, free. NULL is allowed. */
+/* Answer an errand with the requests under way as JSON; by the id in its name, end one. From any thread until
+ * front_free(). */
+void front_answer_requests(struct front *front, struct errand *errand);
+void front_answer_cancel(struct front *front, struct errand *errand);
+/* End what is left, join the threads, free. Stop the desk first. NULL is allowed. */
 void front_free(struct front *front);
 
 #endif

@@ -30,6 +30,7 @@ struct worker;
 /* A listener of one worker: its own socket (TCP) or a share of one (unix, handed in), and its daemon. */
 struct listener {
 	struct worker *worker;
+	const struct front_listen *at;
 	struct MHD_Daemon *daemon;
 	vgw_watch watch; /* the daemon's epoll descriptor */
 	uint32_t barren; /* turns that left work behind since MHD last had none, or called our handler */
@@ -116,6 +117,7 @@ struct stream;
 struct exchange {
 	struct link link; /* in worker->suspended or worker->streams */
 	struct worker *worker;
+	const struct front_listen *listen;
 	struct connection *connection; /* NULL once taken over */
 	struct MHD_Connection *mhd;    /* NULL once taken over */
 	const struct route *route;
@@ -130,6 +132,7 @@ struct exchange {
 	bool is_broken; /* the answer broke off */
 	struct stream *stream; /* NULL while MHD has the connection */
 	vgw_call *call;
+	struct errand *errand; /* instead of a call */
 	vgw_watch client;  /* while suspended for longer: is the client still there? */
 	vgw_defer convert; /* the answer did not end in the turn it began */
 	char *body;
@@ -183,6 +186,17 @@ enum MHD_Result exchange_call(struct exchange *x, void **state);
 enum MHD_Result exchange_take_over_now(struct exchange *x, void **state); /* the handler, after a resume */
 void exchange_resume(struct exchange *x);
 void exchange_forget_body(struct exchange *x);
+
+/* admission.c: may this request use its route, which is one for administrators? */
+vgw_fault admission_check(struct exchange *x, const char **why);
+/* Is the route to be seen on the listener it came by? */
+bool admission_is_visible(const struct exchange *x);
+
+/* errands.c: requests that the desk answers */
+vgw_fault exchange_check_errand(const struct exchange *x, const char **why); /* from its head */
+enum MHD_Result exchange_errand(struct exchange *x, void **state, const char *url);
+/* The values of the query string that routes look at, decoded where they lie. False: malformed. */
+bool exchange_read_query(const struct exchange *x, const char *query[ROUTE_QUERY_COUNT]);
 
 /* reply.c */
 struct reply *reply_new(const struct exchange *x, uint32_t status, const char *type);

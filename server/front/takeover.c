@@ -201,6 +201,8 @@ static void write_more(struct exchange *x)
 		stream->is_full = false;
 		if (x->call)
 			vgw_call_resume(x->call);
+		if (x->errand)
+			errand_set_full(x->errand, false);
 	}
 }
 

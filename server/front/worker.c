@@ -196,6 +196,7 @@ int worker_listen(struct worker *worker, int fd, char *why, size_t size)
 	vgw_error err = VGW_ERROR_INIT;
 
 	listener->worker = worker;
+	listener->at = &worker->front->options.listens[worker->listener_count];
 	listener->daemon = mhd_start(listener, fd, worker->front->connections_each);
 	if (!listener->daemon) {
 		(void)snprintf(why, size, "libmicrohttpd could not be started on a listening socket");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of routes: method, exact path, who may, what happens. No route without a class of users compiles.
+/* The table of routes: method, path, who may, what happens. Every route says who may use it: the server does not start otherwise.
  *
  *   front ── routes_find(method, path) ──► route ── kind CALL ───► vgw_worker_call()
- *                                               └── kind ANSWER ─► handler(view) -> answer, at once
+ *                                               ├── kind ANSWER ─► handler(view) -> answer, at once
+ *                                               └── kind ERRAND ─► handler(errand) on the desk's thread, see desk.h
  */
 #ifndef VGW_SERVER_ROUTES_H
 #define VGW_SERVER_ROUTES_H
@@ -14,14 +15,33 @@ enum route_auth {
 	ROUTE_USER = 1, /* inference, models */
 	ROUTE_PUBLIC,   /* health */
 	ROUTE_OPERATOR, /* metrics, version */
+	ROUTE_ADMIN,    /* the admin key; without one, peers on this machine */
 };
+
+/* What is looked at in query strings: XX(NAME, name). Anything else in them is ignored. */
+#define ROUTE_QUERY_MAP(XX) \
+	XX(STATUS, "status") \
+	XX(WAIT, "wait")     \
+	XX(FORCE, "force")   \
+	XX(LINES, "lines")   \
+	XX(FOLLOW, "follow") \
+	XX(MODEL, "model")
+
+enum route_query {
+#define XX(name, text) ROUTE_QUERY_##name,
+	ROUTE_QUERY_MAP(XX)
+#undef XX
+	ROUTE_QUERY_COUNT
+};
+
+enum { ROUTE_NAME_BYTES = 512 };
 
 /* What a handler may look at. Borrowed during the call. */
 struct route_view {
 	vgw_gateway *gateway;
-	const char *tail;     /* what follows the prefix of a route that ends in '/', percent-decoded; else "" */
-	size_t tail_len;
-	const char *query;    /* the value of `status` in the query string, or NULL */
+	const char *name;     /* what stands for {} in the route's path, percent-decoded; else "" */
+	size_t name_len;
+	const char *query[ROUTE_QUERY_COUNT]; /* NULL: absent */
 	const char *accept;   /* header, or NULL */
 	const vgw_principal *principal; /* who asks; NULL: nobody in particular */
 	uint64_t keys_refused;
@@ -38,14 +58,18 @@ struct route_answer {
 	void (*free_fn)(void *body);
 };
 
+struct errand;
+
 typedef void (*route_fn)(const struct route_view *view, struct route_answer *answer);
+typedef void (*errand_fn)(struct errand *errand);
 
 struct route {
 	const char *method; /* "GET" also serves HEAD */
-	const char *path;   /* exact; a final '/' takes one further segment */
+	const char *path;   /* exact, but for one {} that stands for a name of one or more segments */
 	enum route_auth auth;
 	vgw_operation operation; /* CALL */
-	route_fn answer;         /* NULL: CALL */
+	route_fn answer;         /* ANSWER */
+	errand_fn errand;        /* ERRAND */
 };
 
 /* The result of a look-up that found no route. */
@@ -56,14 +80,22 @@ struct routes;
 struct routes *routes_new(void); /* NULL without memory */
 void routes_free(struct routes *routes);
 
+/* The route at a place, by path; NULL behind the end. */
+const struct route *routes_get(const struct routes *routes, size_t place);
+
 /* `path` is the raw request target without its query. On WRONG_METHOD *allow lists the methods that exist. */
 enum route_miss routes_find(const struct routes *routes, const char *method, const char *path, size_t path_len,
 	const struct route **route, const char **allow);
 
-/* Decode the segment after a route's prefix: %HH once, valid UTF-8, no control characters. -1: not acceptable. */
-int route_decode(const char *segment, size_t len, char *out, size_t size, size_t *out_len);
+/* What stands for the {} of a route that was found for this path: %HH is decoded once; control characters, and
+ * segments that are empty, "." or "..", are not acceptable: -1. Without a {}: "". */
+int route_get_name(const struct route *route, const char *path, size_t path_len, char *out, size_t size,
+	size_t *out_len);
 
-/* openai.c and operations.c */
+/* Decode %HH of a value of a query string in place. -1: malformed. */
+int route_decode_value(char *value);
+
+/* openai.c and operations.c: at once */
 void answer_models(const struct route_view *view, struct route_answer *answer);
 void answer_model(const struct route_view *view, struct route_answer *answer);
 void answer_health(const struct route_view *view, struct route_answer *answer);
@@ -73,5 +105,33 @@ void answer_metrics(const struct route_view *view, struct route_answer *answer);
 
 /* An error in OpenAI's shape. */
 void answer_fault(struct route_answer *answer, vgw_fault fault, const char *message);
+
+/* admin.c */
+void admin_state(struct errand *errand);
+void admin_decisions(struct errand *errand);
+void admin_events(struct errand *errand);
+void admin_requests(struct errand *errand);
+void admin_cancel(struct errand *errand);
+void admin_reload(struct errand *errand);
+void admin_explain(struct errand *errand);
+/* admin_models.c */
+void admin_load(struct errand *errand);
+void admin_unload(struct errand *errand);
+void admin_sleep(struct errand *errand);
+void admin_wake(struct errand *errand);
+void admin_pin(struct errand *errand);
+void admin_unpin(struct errand *errand);
+void admin_reset(struct errand *errand);
+/* admin_logs.c */
+void admin_logs(struct errand *errand);
+/* compat_residency.c: how others call the same */
+void openai_load(struct errand *errand);
+void openai_unload(struct errand *errand);
+void swap_running(struct errand *errand);
+void swap_unload_all(struct errand *errand);
+void swap_unload(struct errand *errand);
+void ollama_ps(struct errand *errand);
+void llama_load(struct errand *errand);
+void llama_unload(struct errand *errand);
 
 #endif
