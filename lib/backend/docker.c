@@ -134,7 +134,8 @@ static void on_death(struct vgw__watched *watched)
 	json_t *inspected;
 	char reason[REASON_SIZE];
 
-	if (vgw__docker_inspect(&docker->daemon->client, docker->container, vgw_now_ms() + CHECK_MS, -1, &inspected,
+	if (vgw__docker_inspect(&docker->daemon->client, docker->container, vgw_now_ms() + CHECK_MS, -1,
+		&inspected,
 		&problem) == VGW_OK)
 		vgw__docker_read_state(&state, inspected);
 	else

@@ -86,7 +86,8 @@ void vgw__docker_describe_end(struct vgw__docker *docker, const struct vgw__dock
 	size_t size);
 enum vgw__probe_result vgw__docker_probe(struct vgw__docker *docker, int64_t deadline_ms, vgw_error *err);
 /* The failure the residency goes by and the error a client is told. Returns the problem's status. */
-vgw_status vgw__docker_fail(struct vgw__docker *docker, const struct vgw__docker_problem *problem, vgw_error *err);
+vgw_status vgw__docker_fail(struct vgw__docker *docker, const struct vgw__docker_problem *problem,
+	vgw_error *err);
 
 /* docker_kind.c */
 vgw_status vgw__docker_find_daemon(struct vgw__docker_kind *kind, const char *where, const vgw_logger *logger,
@@ -103,7 +104,8 @@ bool vgw__docker_is_held(struct vgw__docker_kind *kind, const char *container, c
 vgw_status vgw__docker_remove(struct vgw__docker_daemon *daemon, const char *container, int64_t deadline_ms,
 	struct vgw__docker_problem *problem);
 /* Remove what earlier runs of this gateway have left of this replica. */
-vgw_status vgw__docker_sweep(struct vgw__docker *docker, int64_t deadline_ms, struct vgw__docker_problem *problem);
+vgw_status vgw__docker_sweep(struct vgw__docker *docker, int64_t deadline_ms,
+	struct vgw__docker_problem *problem);
 /* The container's name is taken. If by a leftover of ours: remove it, VGW_OK. Else say whose it is. */
 vgw_status vgw__docker_free_name(struct vgw__docker *docker, const char *name, int64_t deadline_ms,
 	struct vgw__docker_problem *problem);

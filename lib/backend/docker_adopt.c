@@ -41,7 +41,8 @@ static bool read_record(struct record *record, const char *identity)
 	bool is_good;
 
 	memset(record, 0, sizeof(*record));
-	is_good = root && json_unpack(root, "{s:s, s:s, s:s, s:s, s:I}", "container", &container, "daemon", &daemon,
+	is_good = root && json_unpack(root, "{s:s, s:s, s:s, s:s, s:I}", "container", &container, "daemon",
+		&daemon,
 		"nonce", &nonce, "spec", &spec, "port", &port) == 0 && is_hexadecimal(container, 12) &&
 		is_hexadecimal(nonce, VGW__NONCE_SIZE - 1) && strlen(container) < sizeof(record->container) &&
 		strlen(daemon) < sizeof(record->daemon) && strlen(nonce) < sizeof(record->nonce) &&
@@ -125,7 +126,8 @@ static vgw_status refuse(struct vgw__docker *docker, const char *why, int64_t de
 }
 
 /* The container is there and bears the labels of our start. */
-static vgw_status take(struct vgw__docker *docker, const struct record *record, bool is_running, int64_t deadline_ms,
+static vgw_status take(struct vgw__docker *docker, const struct record *record, bool is_running,
+	int64_t deadline_ms,
 	vgw_error *err)
 {
 	struct vgw__docker_problem problem = { 0 };
@@ -161,9 +163,11 @@ vgw_status vgw__docker_adopt(void *self, const char *identity, int64_t deadline_
 	vgw_status status;
 
 	if (docker->container[0])
-		return vgw_error_set(err, VGW_EXISTS, 0, "model '%.60s' has a container already", docker->config.model);
+		return vgw_error_set(err, VGW_EXISTS, 0, "model '%.60s' has a container already",
+			docker->config.model);
 	if (!identity || !read_record(&record, identity))
-		return vgw_error_set(err, VGW_NOT_FOUND, 0, "model '%.60s': the record of its container is broken",
+		return vgw_error_set(err, VGW_NOT_FOUND, 0, "model '%.60s': the record of its container "
+			"is broken",
 			docker->config.model);
 	status = vgw__docker_find_daemon(docker->kind, record.daemon, vgw_host_get_logger(docker->host),
 		&docker->daemon, err);

@@ -38,7 +38,8 @@ static void put_list(struct body *body, json_t *object, const char *key, const s
 	if (list->count == 0)
 		return;
 	for (size_t i = 0; i < list->count; i++)
-		body->has_failed = json_array_append_new(array, json_string(list->items[i])) != 0 || body->has_failed;
+		body->has_failed = json_array_append_new(array,
+			json_string(list->items[i])) != 0 || body->has_failed;
 	put(body, object, key, array);
 }
 
@@ -105,7 +106,8 @@ static void put_network(struct body *body)
 		return;
 	(void)snprintf(port, sizeof(port), "%u/tcp", (unsigned)body->launch->port);
 	put(body, body->root, "ExposedPorts", json_pack("{s:{}}", port));
-	put(body, body->host, "PortBindings", json_pack("{s:[{s:s, s:s}]}", port, "HostIp", config->publish_address,
+	put(body, body->host, "PortBindings", json_pack("{s:[{s:s, s:s}]}", port, "HostIp",
+		config->publish_address,
 		"HostPort", "0"));
 }
 

@@ -75,7 +75,8 @@ vgw_status vgw__docker_client_init(struct vgw__docker_client *client, const char
 		return vgw_error_set(err, VGW_INVALID, 0,
 			"'%.80s' is no Docker Engine; write /var/run/docker.sock or tcp://host:port", where);
 	if (where[0] == '/' && strlen(where) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-		return vgw_error_set(err, VGW_INVALID, 0, "the socket path '%.80s...' is longer than 107 bytes", where);
+		return vgw_error_set(err, VGW_INVALID, 0, "the socket path '%.80s...' is longer than 107 "
+			"bytes", where);
 	is_done = where[0] == '/' ? set_unix(client, where) : set_tcp(client, where);
 	if (is_done)
 		return VGW_OK;
@@ -105,7 +106,8 @@ static vgw_status explain_silence(const struct vgw__docker_client *client, const
 	memset(problem, 0, sizeof(*problem));
 	problem->trouble = VGW__DOCKER_NO_ANSWER;
 	if (status == VGW_CANCELLED)
-		return vgw__docker_problem_set(problem, VGW_CANCELLED, VGW_FAILURE_UNKNOWN, "%.60s: given up", doing);
+		return vgw__docker_problem_set(problem, VGW_CANCELLED, VGW_FAILURE_UNKNOWN, "%.60s: given up",
+			doing);
 	if (status == VGW_TIMEOUT)
 		return vgw__docker_problem_set(problem, VGW_TIMEOUT, VGW_FAILURE_RUNTIME,
 			"cannot %.60s: the Docker Engine at %.100s does not answer", doing, client->name);
@@ -113,8 +115,10 @@ static vgw_status explain_silence(const struct vgw__docker_client *client, const
 		remedy = "there is no such socket: is the engine running, is the path right, is it mounted here?";
 	else if (client->unix_path && access(client->unix_path, R_OK | W_OK) != 0)
 		remedy = "may this user open it (group docker)?";
-	return vgw__docker_problem_set(problem, status == VGW_NOMEM ? VGW_NOMEM : VGW_BACKEND, VGW_FAILURE_RUNTIME,
-		"cannot %.60s: the Docker Engine at %.80s cannot be reached; %s%s%.60s", doing, client->name, remedy,
+	return vgw__docker_problem_set(problem, status == VGW_NOMEM ? VGW_NOMEM : VGW_BACKEND,
+		VGW_FAILURE_RUNTIME,
+		"cannot %.60s: the Docker Engine at %.80s cannot be reached; %s%s%.60s", doing, client->name,
+			remedy,
 		status == VGW_NOMEM ? " " : "", status == VGW_NOMEM ? why->text : "");
 }
 
@@ -195,7 +199,8 @@ static unsigned parse_version(const json_t *value)
 static vgw_status negotiate(struct vgw__docker_client *client, const struct vgw__docker_call *call,
 	struct vgw__docker_problem *problem)
 {
-	const struct vgw__docker_call ask = { .doing = call->doing, .path = "/version", .cancel_fd = call->cancel_fd,
+	const struct vgw__docker_call ask = { .doing = call->doing, .path = "/version",
+		.cancel_fd = call->cancel_fd,
 		.deadline_ms = vgw__docker_soonest(call->deadline_ms, VGW__DOCKER_QUICK_MS) };
 	struct vgw__control_answer answer = { 0 };
 	unsigned theirs, least, version;
@@ -214,7 +219,8 @@ static vgw_status negotiate(struct vgw__docker_client *client, const struct vgw_
 			"cannot %.60s: what answers at %.100s is not a Docker Engine", call->doing, client->name);
 	if (theirs < OLDEST_VERSION)
 		return vgw__docker_problem_set(problem, VGW_BACKEND, VGW_FAILURE_RUNTIME,
-			"the Docker Engine at %.100s speaks API 1.%u; 1.%u or newer is needed (Docker 19.03): upgrade it",
+			"the Docker Engine at %.100s speaks API 1.%u; 1.%u or newer is needed (Docker "
+			"19.03): upgrade it",
 			client->name, theirs, (unsigned)OLDEST_VERSION);
 	version = theirs < NEWEST_VERSION ? theirs : NEWEST_VERSION;
 	atomic_store(&client->version, version > least ? version : least);

@@ -37,7 +37,8 @@ static vgw_status read_text(const struct vgw__settings *settings, const char *ke
 	return *out ? VGW_OK : vgw_error_set(err, VGW_NOMEM, 0, "model '%.60s': no memory", settings->model);
 }
 
-static vgw_status read_texts(struct vgw__docker_config *config, const struct vgw__settings *settings, vgw_error *err)
+static vgw_status read_texts(struct vgw__docker_config *config, const struct vgw__settings *settings,
+	vgw_error *err)
 {
 	const struct {
 		const char *key;
@@ -91,7 +92,8 @@ static vgw_status read_numbers(struct vgw__docker_config *config, const struct v
 	return status;
 }
 
-static vgw_status read_pull(struct vgw__docker_config *config, const struct vgw__settings *settings, vgw_error *err)
+static vgw_status read_pull(struct vgw__docker_config *config, const struct vgw__settings *settings,
+	vgw_error *err)
 {
 	static const char *const words[] = { [VGW__PULL_NEVER] = "never", [VGW__PULL_MISSING] = "missing",
 		[VGW__PULL_ALWAYS] = "always" };
@@ -106,12 +108,14 @@ static vgw_status read_pull(struct vgw__docker_config *config, const struct vgw_
 			return VGW_OK;
 		}
 	}
-	return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': backend.pull is '%.40s'; expected never, missing "
+	return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': backend.pull is '%.40s'; expected "
+		"never, missing "
 		"or always", config->model, word);
 }
 
 /* all, none, a number, or a list of numbers and UUIDs; a list of its own comes before the placement. */
-static vgw_status read_gpus(struct vgw__docker_config *config, const struct vgw__settings *settings, vgw_error *err)
+static vgw_status read_gpus(struct vgw__docker_config *config, const struct vgw__settings *settings,
+	vgw_error *err)
 {
 	const json_t *gpus = json_object_get(settings->root, "gpus");
 	char *places = NULL, *rest = NULL;
@@ -124,13 +128,15 @@ static vgw_status read_gpus(struct vgw__docker_config *config, const struct vgw_
 	config->gpu_count = json_is_integer(gpus) ? json_integer_value(gpus) : -1;
 	if (json_is_string(gpus) ? strcmp(json_string_value(gpus), "all") != 0
 				 : !json_is_integer(gpus) || config->gpu_count < 0 || config->gpu_count > 1024)
-		return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': backend.gpus: expected all, none, how many, "
+		return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': backend.gpus: expected all, "
+			"none, how many, "
 			"or a list of numbers or UUIDs", config->model);
 	if (config->gpu_count == 0 || config->devices[0] == '\0')
 		return VGW_OK;
 	places = vgw__strdup(config->devices);
 	config->gpu_count = 0;
-	for (char *id = places ? strtok_r(places, ",", &rest) : NULL; id && has_memory; id = strtok_r(NULL, ",", &rest))
+	for (char *id = places ? strtok_r(places, ",", &rest) : NULL; id && has_memory; id = strtok_r(NULL,
+		",", &rest))
 		has_memory = vgw__strings_add(&config->gpu_ids, id);
 	vgw__free(places);
 	return places && has_memory ? VGW_OK : vgw_error_set(err, VGW_NOMEM, 0, "model '%.60s': no memory",
@@ -142,7 +148,8 @@ static vgw_status read_spec(struct vgw__docker_config *config, const vgw_replica
 	char log_path[VGW__LOG_PATH_SIZE] = "";
 
 	if (spec->state_dir && !vgw__engine_log_make_path(log_path, spec->state_dir, spec->model, spec->replica))
-		return vgw_error_set(err, VGW_INVALID, 0, "the path of the state directory is too long for log files");
+		return vgw_error_set(err, VGW_INVALID, 0, "the path of the state directory is too long "
+			"for log files");
 	config->model = vgw__strdup(spec->model);
 	config->served_name = vgw__strdup(spec->served_name ? spec->served_name : spec->model);
 	config->replica = vgw__strdup(spec->replica ? spec->replica : spec->model);
@@ -183,7 +190,8 @@ static vgw_status check(struct vgw__docker_config *config, const struct vgw__set
 
 	config->shares_host = strcmp(network, "host") == 0 || strncmp(network, "container:", 10) == 0;
 	if (!config->image)
-		return refuse(config, "image is missing; write the image's name, such as vllm/vllm-openai:latest", err);
+		return refuse(config, "image is missing; write the image's name, such as "
+			"vllm/vllm-openai:latest", err);
 	if (vgw__settings_has(settings, "args") && vgw__settings_has(settings, "command"))
 		return refuse(config, "args and backend.command mean the same; write one of them", err);
 	if (strcmp(network, "none") == 0)
@@ -191,11 +199,14 @@ static vgw_status check(struct vgw__docker_config *config, const struct vgw__set
 	if (config->ipc && strcmp(config->ipc, "host") == 0 && config->shm_bytes > 0)
 		return refuse(config, "shm_size means nothing with ipc: host; take one of them out", err);
 	if (config->container_name && !is_container_name(config->container_name))
-		return refuse(config, "container_name: use 2 to 128 letters, digits, _ . -, a letter or digit first", err);
+		return refuse(config, "container_name: use 2 to 128 letters, digits, _ . -, a letter or "
+			"digit first", err);
 	for (size_t i = 0; i < config->mounts.count; i++)
 		if (!is_mount(config->mounts.items[i]))
-			return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': backend.mounts[%zu] is '%.80s'; "
-				"expected /FOLDER:/TARGET, /FOLDER:/TARGET:ro or VOLUME:/TARGET", config->model, i,
+			return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': backend.mounts[%zu] is "
+				"'%.80s'; "
+				"expected /FOLDER:/TARGET, /FOLDER:/TARGET:ro or VOLUME:/TARGET",
+					config->model, i,
 				config->mounts.items[i]);
 	if (config->publish_address && config->shares_host)
 		return refuse(config, "publish_address means nothing with this network; take it out", err);
@@ -236,13 +247,17 @@ static vgw_status make_hash(struct vgw__docker_config *config, vgw_error *err)
 	hash = vgw__hash_text(hash, config->container_name ? config->container_name : "");
 	free(body);
 	config->hash = vgw__printf("%016llx", (unsigned long long)hash);
-	return config->hash ? VGW_OK : vgw_error_set(err, VGW_NOMEM, 0, "model '%.60s': no memory", config->model);
+	return config->hash ? VGW_OK : vgw_error_set(err, VGW_NOMEM, 0, "model '%.60s': no memory",
+		config->model);
 }
 
-vgw_status vgw__docker_config_read(struct vgw__docker_config *config, const vgw_replica_spec *spec, vgw_error *err)
+vgw_status vgw__docker_config_read(struct vgw__docker_config *config, const vgw_replica_spec *spec,
+	vgw_error *err)
 {
-	static const char *const known[] = { "kind", "image", "args", "command", "entrypoint", "env", "mounts", "gpus",
-		"network", "publish_address", "port", "ipc", "shm_size", "memory_limit", "user", "runtime", "init",
+	static const char *const known[] = { "kind", "image", "args", "command", "entrypoint", "env",
+		"mounts", "gpus",
+		"network", "publish_address", "port", "ipc", "shm_size", "memory_limit", "user", "runtime",
+			"init",
 		"pull", "container_name", "socket", "start_timeout", "start_timeout_ms", "stop_timeout",
 		"stop_timeout_ms", "api_key", NULL };
 	struct vgw__settings settings = { 0 };
@@ -272,9 +287,11 @@ vgw_status vgw__docker_config_read(struct vgw__docker_config *config, const vgw_
 
 void vgw__docker_config_fini(struct vgw__docker_config *config)
 {
-	char *const texts[] = { config->model, config->served_name, config->replica, config->devices, config->api_key,
+	char *const texts[] = { config->model, config->served_name, config->replica, config->devices,
+		config->api_key,
 		config->log_path, config->state_dir, config->socket, config->image, config->container_name,
-		config->network, config->publish_address, config->ipc, config->user, config->runtime, config->hash };
+		config->network, config->publish_address, config->ipc, config->user, config->runtime,
+			config->hash };
 	struct vgw__strings *const lists[] = { &config->args, &config->entrypoint, &config->env, &config->mounts,
 		&config->gpu_ids };
 

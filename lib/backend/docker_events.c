@@ -110,13 +110,15 @@ static bool on_data(void *user, uint32_t status, const char *data, size_t len)
 static vgw_status read_stream(struct vgw__docker_events *events, time_t since)
 {
 	char path[sizeof(FILTERS) + 64];
-	const struct vgw__docker_call call = { .doing = "read its events", .path = path, .cancel_fd = events->stop_fd,
+	const struct vgw__docker_call call = { .doing = "read its events", .path = path,
+		.cancel_fd = events->stop_fd,
 		.deadline_ms = vgw_now_ms() + STREAM_MS, .on_data = on_data, .user = events };
 	struct vgw__control_answer answer = { 0 };
 	struct vgw__docker_problem problem;
 	vgw_status status;
 
-	(void)snprintf(path, sizeof(path), "/events?since=%lld&filters=%s", (long long)(since - OVERLAP_S), FILTERS);
+	(void)snprintf(path, sizeof(path), "/events?since=%lld&filters=%s", (long long)(since - OVERLAP_S),
+		FILTERS);
 	vgw__buf_reset(&events->line);
 	status = vgw__docker_call(events->client, &call, &answer, &problem);
 	vgw__control_answer_fini(&answer);

@@ -30,7 +30,8 @@ void vgw__docker_events_free(struct vgw__docker_events *events); /* after the la
 /* What happened before this call may have been missed: inspect after it. */
 vgw_status vgw__docker_watch_add(struct vgw__docker_events *events, struct vgw__docker_watch *watch,
 	const char *container, vgw_error *err);
-void vgw__docker_watch_remove(struct vgw__docker_events *events, struct vgw__docker_watch *watch); /* idempotent */
+void vgw__docker_watch_remove(struct vgw__docker_events *events,
+	struct vgw__docker_watch *watch); /* idempotent */
 int vgw__docker_watch_get_exit(struct vgw__docker_events *events, const struct vgw__docker_watch *watch);
 
 #endif

@@ -79,7 +79,8 @@ static bool on_pulled(void *user, uint32_t status, const char *data, size_t len)
 	(void)status;
 	for (; len > 0; data++, len--) {
 		if (*data != '\n') {
-			(void)vgw__buf_append(&pulling->line, data, 1); /* the end of a line that is too long is lost */
+			(void)vgw__buf_append(&pulling->line, data,
+				1); /* the end of a line that is too long is lost */
 			continue;
 		}
 		take_line(pulling);
@@ -134,7 +135,8 @@ static vgw_status pull(struct vgw__docker_client *client, const struct vgw__dock
 			status = problem->status;
 		}
 	} else {
-		status = vgw__docker_problem_set(problem, VGW_NOMEM, VGW_FAILURE_UNKNOWN, "no memory to pull an image");
+		status = vgw__docker_problem_set(problem, VGW_NOMEM, VGW_FAILURE_UNKNOWN,
+			"no memory to pull an image");
 	}
 	vgw__control_answer_fini(&answer);
 	vgw__free(pulling);

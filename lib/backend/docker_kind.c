@@ -103,7 +103,8 @@ vgw_status vgw__docker_get_instance(struct vgw__docker_kind *kind, const char *s
 			(void)snprintf(path, sizeof(path), "%s/docker-instance", state_dir);
 		if (!path[0] || !read_instance(path, kind->instance)) {
 			if (!vgw__random_hex(kind->instance, sizeof(kind->instance)))
-				status = vgw_error_set(err, VGW_INTERNAL, errno, "the system gives no random numbers");
+				status = vgw_error_set(err, VGW_INTERNAL, errno,
+					"the system gives no random numbers");
 			/* a folder that cannot be written is no reason not to serve: adoption goes by other marks */
 			if (status == VGW_OK && path[0] && write_instance(path, kind->instance))
 				(void)read_instance(path, kind->instance);

@@ -117,7 +117,8 @@ static bool copy_stream(struct vgw__docker_logs *logs)
 	if (status != VGW_OK)
 		return false;
 	/* Ended well: because the container did, or because the daemon stops. */
-	if (vgw__docker_inspect(logs->client, logs->container, INT64_MAX, logs->stop_fd, &inspected, &problem) != VGW_OK)
+	if (vgw__docker_inspect(logs->client, logs->container, INT64_MAX, logs->stop_fd, &inspected,
+		&problem) != VGW_OK)
 		return problem.trouble == VGW__DOCKER_NO_CONTAINER;
 	vgw__docker_read_state(&state, inspected);
 	json_decref(inspected);
@@ -166,7 +167,8 @@ vgw_status vgw__docker_logs_start(struct vgw__docker_logs **out, struct vgw__doc
 	logs->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (logs->stop_fd < 0 || logs->done_fd < 0 || pthread_create(&logs->thread, NULL, run, logs) != 0) {
 		release(logs);
-		return vgw_error_set(err, VGW_INTERNAL, errno, "cannot follow the log of a container: no descriptors "
+		return vgw_error_set(err, VGW_INTERNAL, errno, "cannot follow the log of a container: no "
+			"descriptors "
 			"or threads left");
 	}
 	*out = logs;

@@ -131,7 +131,8 @@ vgw_status vgw__docker_free_name(struct vgw__docker *docker, const char *name, i
 			"or give them different names (container_name)", name, model);
 	} else {
 		status = vgw__docker_problem_set(problem, VGW_BACKEND, VGW_FAILURE_USER,
-			"the name '%.60s' belongs to a container that is not ours (%.12s, image %.40s%s); remove it "
+			"the name '%.60s' belongs to a container that is not ours (%.12s, image %.40s%s); "
+			"remove it "
 			"with `docker rm -f`, or set another container_name", name, container ? container : "?",
 			image ? image : "?", other[0] ? ", of another vllmgw" : "");
 	}

@@ -25,12 +25,14 @@ struct rule {
 
 static const struct rule rules[] = {
 	/* versions */
-	{ "client version", "is too", VGW__DOCKER_WRONG_VERSION, VGW_FAILURE_RUNTIME, "upgrade the older of the two" },
+	{ "client version", "is too", VGW__DOCKER_WRONG_VERSION, VGW_FAILURE_RUNTIME,
+		"upgrade the older of the two" },
 	/* things that are there already */
 	{ "port is already allocated", "", VGW__DOCKER_PORT_TAKEN, UNKNOWN, "another container has that port" },
 	{ "address already in use", "", VGW__DOCKER_PORT_TAKEN, UNKNOWN, "another program has that port" },
 	{ "removal of container", "already in progress", VGW__DOCKER_BEING_REMOVED, UNKNOWN, "" },
-	{ "is already in use", "name", VGW__DOCKER_NAME_TAKEN, USER, "remove that container, or set container_name" },
+	{ "is already in use", "name", VGW__DOCKER_NAME_TAKEN, USER, "remove that container, or set "
+		"container_name" },
 	/* GPUs */
 	{ "could not select device driver", "", OTHER, USER,
 		"install the NVIDIA Container Toolkit and restart the engine, or take `gpus` out" },
@@ -48,14 +50,17 @@ static const struct rule rules[] = {
 	{ "invalid mount config", "", OTHER, USER, "write mounts as SOURCE:TARGET or SOURCE:TARGET:ro" },
 	{ "invalid mode", "", OTHER, USER, "write mounts as SOURCE:TARGET or SOURCE:TARGET:ro" },
 	/* commands */
-	{ "exec", "no such file or directory", OTHER, USER, "the image has no such program: see args and entrypoint" },
-	{ "executable file not found", "", OTHER, USER, "the image has no such program: see args and entrypoint" },
+	{ "exec", "no such file or directory", OTHER, USER, "the image has no such program: see args and "
+		"entrypoint" },
+	{ "executable file not found", "", OTHER, USER, "the image has no such program: see args and "
+		"entrypoint" },
 	{ "exec", "permission denied", OTHER, USER, "that program of the image cannot be run" },
 	{ "exec format error", "", OTHER, USER, "the image is made for another processor" },
 	{ "o command specified", "", OTHER, USER, "the image has no command: set args or entrypoint" },
 	{ "unable to find user", "", OTHER, USER, "the image has no such user" },
 	/* pulling */
-	{ "pull access denied", "", OTHER, USER, "no such image, or it is private: `docker pull` it on that machine" },
+	{ "pull access denied", "", OTHER, USER, "no such image, or it is private: `docker pull` it on "
+		"that machine" },
 	{ "manifest", "not found", OTHER, USER, "the image has no such tag" },
 	{ "manifest unknown", "", OTHER, USER, "the image has no such tag" },
 	{ "repository does not exist", "", OTHER, USER, "see how the image is spelt" },

@@ -69,7 +69,8 @@ static const char *get_published_port(const struct vgw__docker *docker, const js
 	return json_string_value(json_object_get(json_array_get(json_object_get(ports, key), 0), "HostPort"));
 }
 
-static vgw_status find_url(struct vgw__docker *docker, const json_t *inspected, struct vgw__docker_problem *problem)
+static vgw_status find_url(struct vgw__docker *docker, const json_t *inspected,
+	struct vgw__docker_problem *problem)
 {
 	const char *published = docker->config.publish_address;
 	const char *port = published ? get_published_port(docker, inspected) : NULL;
@@ -102,7 +103,8 @@ vgw_status vgw__docker_take_hold(struct vgw__docker *docker, double since, int64
 	struct vgw__docker_state state = { 0 };
 	vgw_error why = VGW_ERROR_INIT;
 	json_t *inspected = NULL;
-	vgw_status status = vgw__docker_watch_add(docker->daemon->events, &docker->watch, docker->container, &why);
+	vgw_status status = vgw__docker_watch_add(docker->daemon->events, &docker->watch, docker->container,
+		&why);
 
 	if (status == VGW_OK)
 		status = vgw__docker_logs_start(&docker->logs, &docker->daemon->client, docker->container,
@@ -180,10 +182,12 @@ vgw_status vgw__docker_launch(struct vgw__docker *docker, int64_t deadline_ms, v
 	}
 	status = vgw__docker_sweep(docker, deadline_ms, &problem);
 	if (status == VGW_OK)
-		status = vgw__docker_image_ensure(&docker->daemon->client, &docker->config, docker->host, deadline_ms,
+		status = vgw__docker_image_ensure(&docker->daemon->client, &docker->config, docker->host,
+			deadline_ms,
 			&problem);
 	if (status == VGW_OK && open_log(docker, err) != VGW_OK)
-		status = vgw__docker_problem_set(&problem, VGW_BACKEND, VGW_FAILURE_UNKNOWN, "no file for its log");
+		status = vgw__docker_problem_set(&problem, VGW_BACKEND, VGW_FAILURE_UNKNOWN,
+			"no file for its log");
 	if (status == VGW_OK)
 		status = vgw__docker_create(docker, body, deadline_ms, &problem);
 	free(body);
@@ -228,7 +232,8 @@ static vgw_status fail_late(struct vgw__docker *docker, const char *missing, vgw
 
 	vgw__redact_line(line, sizeof(line), last, strlen(last), &docker->secrets);
 	(void)vgw__docker_problem_set(&problem, VGW_TIMEOUT, docker->classifier.failure,
-		"not ready after %s: %.100s%s%.100s", vgw__format_duration(after, vgw_now_ms() - docker->started_ms),
+		"not ready after %s: %.100s%s%.100s", vgw__format_duration(after,
+			vgw_now_ms() - docker->started_ms),
 		missing[0] ? missing : "it does not listen", line[0] ? "; last line: " : "", line);
 	return vgw__docker_fail(docker, &problem, err);
 }

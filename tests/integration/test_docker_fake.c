@@ -26,7 +26,8 @@ static void run_script(struct rawserver *server, void *user)
 		if (fd < 0)
 			return;
 		if (strncmp(rawserver_get_head(server), exchange->asks, strlen(exchange->asks)) != 0) {
-			(void)snprintf(why, sizeof(why), "expected %s, got %.200s", exchange->asks, rawserver_get_head(server));
+			(void)snprintf(why, sizeof(why), "expected %s, got %.200s", exchange->asks,
+				rawserver_get_head(server));
 			rawserver_fail(server, why);
 			return;
 		}
@@ -75,7 +76,7 @@ static void check(struct rig *rig, const struct exchange *exchanges, const char 
 								   : VGW_FAULT_MODEL_START_FAILED);
 }
 
-/* --- versions ----------------------------------------------------------------------------------------------------- */
+/* --- versions --- */
 
 static void the_version_is_the_newest_that_both_know(void **state)
 {
@@ -102,7 +103,8 @@ static void an_engine_that_was_replaced_by_an_older_one_is_asked_again(void **st
 	static const struct exchange exchanges[] = {
 		{ "GET /version ", JSON "{\"ApiVersion\":\"1.45\",\"MinAPIVersion\":\"1.24\"}" },
 		{ "GET /v1.45/containers/json?", ANSWER("400 No")
-			"{\"message\":\"client version 1.45 is too new. Maximum supported API version is 1.41\"}" },
+			"{\"message\":\"client version 1.45 is too new. Maximum supported API version is "
+			"1.41\"}" },
 		{ "GET /version ", VERSION },
 		{ "GET /v1.41/containers/json?", ANSWER("500 No") "{\"message\":\"boom\"}" }, { NULL, NULL },
 	};
@@ -119,11 +121,12 @@ static void an_engine_of_2018_is_too_old(void **state)
 	check(*state, exchanges, "", VGW_FAILURE_RUNTIME, "speaks API 1.38; 1.40 or newer is needed");
 }
 
-/* --- nonsense ----------------------------------------------------------------------------------------------------- */
+/* --- nonsense --- */
 
 static void what_is_no_engine_is_said_to_be_none(void **state)
 {
-	static const struct exchange exchanges[] = { { "GET /version ", JSON "<html>hello</html>" }, { NULL, NULL } };
+	static const struct exchange exchanges[] = { { "GET /version ", JSON "<html>hello</html>" }, { NULL,
+		NULL } };
 
 	check(*state, exchanges, "", VGW_FAILURE_RUNTIME, "is not a Docker Engine");
 }
@@ -139,7 +142,8 @@ static void an_answer_that_is_not_json_is_the_engines_fault(void **state)
 
 static void a_connection_that_is_cut_is_the_engines_fault(void **state)
 {
-	static const struct exchange exchanges[] = { { "GET /version ", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{" },
+	static const struct exchange exchanges[] = { { "GET /version ",
+		"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{" },
 		{ NULL, NULL } };
 
 	check(*state, exchanges, "", VGW_FAILURE_RUNTIME, "cannot be reached");
@@ -150,18 +154,20 @@ static void a_created_container_without_an_id_is_the_engines_fault(void **state)
 	static const struct exchange exchanges[] = {
 		{ "GET /version ", VERSION }, { "GET /v1.41/containers/json?", JSON "[]" },
 		{ "GET /v1.41/images/org%2Fx%3A9/json ", JSON "{}" },
-		{ "POST /v1.41/containers/create?name=vllmgw-big-0 ", ANSWER("201 Created") "{\"Id\":\"../../evil\"}" },
+		{ "POST /v1.41/containers/create?name=vllmgw-big-0 ",
+			ANSWER("201 Created") "{\"Id\":\"../../evil\"}" },
 		{ NULL, NULL },
 	};
 
 	check(*state, exchanges, "", VGW_FAILURE_RUNTIME, "did not say which");
 }
 
-/* --- pulling ------------------------------------------------------------------------------------------------------ */
+/* --- pulling --- */
 
-#define MISSING                                                                                                   \
-	{ "GET /version ", VERSION }, { "GET /v1.41/containers/json?", JSON "[]" },                               \
-		{ "GET /v1.41/images/org%2Fx%3A9/json ", ANSWER("404 No") "{\"message\":\"No such image: org/x:9\"}" }
+#define LOOK_FOR "GET /v1.41/images/org%2Fx%3A9/json "
+#define MISSING                                                                                              \
+	{ "GET /version ", VERSION }, { "GET /v1.41/containers/json?", JSON "[]" },                          \
+		{ LOOK_FOR, ANSWER("404 No") "{\"message\":\"No such image: org/x:9\"}" }
 
 static void an_error_inside_a_pulls_answer_of_200_is_an_error(void **state)
 {
@@ -182,7 +188,8 @@ static void an_error_inside_a_pulls_answer_of_200_is_an_error(void **state)
 static void a_pull_that_is_denied_is_the_users(void **state)
 {
 	static const struct exchange exchanges[] = { MISSING,
-		{ "POST /v1.41/images/create?", ANSWER("404 No") "{\"message\":\"pull access denied for org/x, repository does "
+		{ "POST /v1.41/images/create?", ANSWER("404 No") "{\"message\":\"pull access denied for "
+			"org/x, repository does "
 			"not exist or may require 'docker login'\"}" }, { NULL, NULL } };
 
 	check(*state, exchanges, "", VGW_FAILURE_USER, "`docker pull` it on that machine");
@@ -191,7 +198,8 @@ static void a_pull_that_is_denied_is_the_users(void **state)
 static void a_registry_that_is_not_reached_is_tried_again_later(void **state)
 {
 	static const struct exchange exchanges[] = { MISSING,
-		{ "POST /v1.41/images/create?", JSON "{\"error\":\"Get https://registry-1.docker.io/v2/: net/http: TLS "
+		{ "POST /v1.41/images/create?", JSON "{\"error\":\"Get https://registry-1.docker.io/v2/: "
+			"net/http: TLS "
 			"handshake timeout\"}" }, { NULL, NULL } };
 
 	check(*state, exchanges, "", VGW_FAILURE_UNKNOWN, "TLS handshake timeout");
@@ -204,7 +212,7 @@ static void pull_never_does_not_pull(void **state)
 	check(*state, exchanges, ", \"pull\": \"never\"", VGW_FAILURE_USER, "set pull: missing");
 }
 
-/* --- Podman ------------------------------------------------------------------------------------------------------- */
+/* --- Podman --- */
 
 static void podmans_conflict_of_names_is_one_although_it_is_a_500(void **state)
 {
@@ -212,9 +220,11 @@ static void podmans_conflict_of_names_is_one_although_it_is_a_500(void **state)
 		{ "GET /version ", VERSION }, { "GET /v1.41/containers/json?", JSON "[]" },
 		{ "GET /v1.41/images/", JSON "{}" },
 		{ "POST /v1.41/containers/create?name=vllm_server ", ANSWER("500 No")
-			"{\"cause\":\"that name is already in use\",\"message\":\"creating container storage: the container name "
+			"{\"cause\":\"that name is already in use\",\"message\":\"creating container "
+			"storage: the container name "
 			"\\\"vllm_server\\\" is already in use by ab12\",\"response\":500}" },
-		{ "GET /v1.41/containers/vllm_server/json ", JSON "{\"Id\":\"ab12\",\"Config\":{\"Image\":\"web\",\"Labels\":"
+		{ "GET /v1.41/containers/vllm_server/json ",
+			JSON "{\"Id\":\"ab12\",\"Config\":{\"Image\":\"web\",\"Labels\":"
 			"{}}}" },
 		{ NULL, NULL },
 	};
@@ -223,7 +233,7 @@ static void podmans_conflict_of_names_is_one_although_it_is_a_500(void **state)
 		"belongs to a container that is not ours");
 }
 
-/* --- configuration ------------------------------------------------------------------------------------------------ */
+/* --- configuration --- */
 
 static void a_mistake_in_the_configuration_is_named(void **state)
 {
@@ -232,11 +242,13 @@ static void a_mistake_in_the_configuration_is_named(void **state)
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"imgae\":1}", "did you mean 'image'" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"gpus\":\"some\"}", "backend.gpus: expected all, none" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"pull\":\"often\"}", "never, missing or always" },
-		{ "{\"kind\":\"docker\",\"image\":\"x\",\"mounts\":[\"./cache:/cache\"]}", "expected /FOLDER:/TARGET" },
+		{ "{\"kind\":\"docker\",\"image\":\"x\",\"mounts\":[\"./cache:/cache\"]}",
+			"expected /FOLDER:/TARGET" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"mounts\":[\"/cache\"]}", "expected /FOLDER:/TARGET" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"args\":[\"${NOPE}\"]}", "unknown variable ${NOPE}" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"args\":[],\"command\":[]}", "write one of them" },
-		{ "{\"kind\":\"docker\",\"image\":\"x\",\"ipc\":\"host\",\"shm_size\":99}", "take one of them out" },
+		{ "{\"kind\":\"docker\",\"image\":\"x\",\"ipc\":\"host\",\"shm_size\":99}",
+			"take one of them out" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"network\":\"none\"}", "nobody could reach the engine" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"container_name\":\"a/b\"}", "letters, digits" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"socket\":\"docker.sock\"}", "is no Docker Engine" },

@@ -6,7 +6,8 @@ static void a_container_is_described_as_json_with_its_defaults(void **state)
 {
 	char *lines;
 	struct config *config = config_load_text(
-		"models:\n  m: {backend: {kind: docker, image: vllm/vllm-openai:latest, args: [--port, \"${PORT}\"],\n"
+		"models:\n  m: {backend: {kind: docker, image: vllm/vllm-openai:latest, args: [--port, "
+		"\"${PORT}\"],\n"
 		"    gpus: all, network: vllm_network, ipc: host, mounts: [\"/a:/b\"], shm_size: null,\n"
 		"    env: {A: b}, stop_timeout: 1m}}\n", NULL, &lines);
 
@@ -29,7 +30,8 @@ static void check_gpus(const char *written, const char *wanted)
 	char text[160], json[64];
 	struct config *config;
 
-	(void)snprintf(text, sizeof(text), "models: {m: {backend: {kind: docker, image: x, gpus: %s}}}\n", written);
+	(void)snprintf(text, sizeof(text), "models: {m: {backend: {kind: docker, image: x, gpus: %s}}}\n",
+		written);
 	(void)snprintf(json, sizeof(json), "\"gpus\":%s,", wanted);
 	config = config_load_good(text, NULL);
 	if (!strstr(config->models.items[0].backend_json, json))
@@ -50,7 +52,8 @@ static void gpus_are_all_none_a_number_or_a_list(void **state)
 static void what_is_shown_reads_back_as_the_same(void **state)
 {
 	struct config *config = config_load_good(
-		"models:\n  a: {backend: {kind: docker, image: x, gpus: [0, 1], shm_size: 1GiB, env: {HF_TOKEN: t}}}\n"
+		"models:\n  a: {backend: {kind: docker, image: x, gpus: [0, 1], shm_size: 1GiB, env: "
+		"{HF_TOKEN: t}}}\n"
 		"  b: {backend: {kind: docker, image: x, gpus: 2, pull: never}}\n", NULL);
 	char *text = config_print_text(config, false);
 	struct config *again = config_load_good(text, NULL);
@@ -70,10 +73,12 @@ static void a_mistake_is_named_with_its_place_and_remedy(void **state)
 		{ "models:\n  m: {backend: {kind: docker}}\n",
 			"c.yaml:2:7: models.m.backend: key 'image' is missing; it is text" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, gpus: some}}\n",
-			"c.yaml:2:47: models.m.backend.gpus: 'some' is neither all, none, a number nor a list such as "
+			"c.yaml:2:47: models.m.backend.gpus: 'some' is neither all, none, a number nor a "
+			"list such as "
 			"[0, 1]" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, gpus: {a: 1}}}\n",
-			"c.yaml:2:47: models.m.backend.gpus: expected all, none, how many, or a list such as [0, 1], "
+			"c.yaml:2:47: models.m.backend.gpus: expected all, none, how many, or a list such "
+			"as [0, 1], "
 			"found a mapping" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, pull: maybe}}\n",
 			"c.yaml:2:47: models.m.backend.pull: 'maybe' is none of never, missing, always" },

@@ -18,7 +18,7 @@ static const char *get_variable(const char *name)
 	return value;
 }
 
-/* --- the API ------------------------------------------------------------------------------------------------------ */
+/* --- the API --- */
 
 static uint32_t call(const char *unix_path, const char *url, const char *method, const char *body, json_t **out)
 {
@@ -133,7 +133,7 @@ void docker_control(const char *verb, bool has_gpus)
 	assert_int_equal(end.code, 0);
 }
 
-/* --- the rig ------------------------------------------------------------------------------------------------------ */
+/* --- the rig --- */
 
 int docker_set_up(void **state)
 {
@@ -163,7 +163,8 @@ static void make(struct rig *rig, const char *begin, const char *arguments, cons
 	char json[4096];
 
 	(void)snprintf(json, sizeof(json), "{\"kind\":\"docker\",\"socket\":\"%s\",\"image\":\"%s\",\"init\":false,"
-		"\"stop_timeout\":\"2s\",%s%s]%s}", get_variable("VGW_DOCKER_SOCKET"), get_variable("VGW_DOCKER_IMAGE"),
+		"\"stop_timeout\":\"2s\",%s%s]%s}", get_variable("VGW_DOCKER_SOCKET"),
+			get_variable("VGW_DOCKER_IMAGE"),
 		begin, arguments, more);
 	if (rig_create(rig, json, &err) != VGW_OK)
 		fail_msg("%s", err.text);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- serving ------------------------------------------------------------------------------------------------------ */
+/* --- serving --- */
 
 static void a_container_is_created_serves_and_is_gone_after_the_stop(void **state)
 {
@@ -53,14 +53,16 @@ static void on_a_named_network_the_engine_is_reached_by_its_own_address(void **s
 	struct rig *rig = *state;
 	json_t *inspected;
 
-	assert_int_equal(docker_api("POST", "/networks/create", "{\"Name\":\"vgw-test\",\"CheckDuplicate\":true}", NULL),
+	assert_int_equal(docker_api("POST", "/networks/create",
+		"{\"Name\":\"vgw-test\",\"CheckDuplicate\":true}", NULL),
 		201);
 	docker_make_engine(rig, "", ", \"network\": \"vgw-test\", \"container_name\": \"vllm_server\"");
 	rig_activate_well(rig);
 	assert_int_equal(strncmp(rig->url, "http://10.201.", 14), 0);
 	assert_non_null(strstr(rig->url, ":8000"));
 	inspected = docker_inspect("vllm_server");
-	assert_true(json_object_size(json_object_get(json_object_get(inspected, "HostConfig"), "PortBindings")) == 0);
+	assert_true(json_object_size(json_object_get(json_object_get(inspected, "HostConfig"),
+		"PortBindings")) == 0);
 	json_decref(inspected);
 	rig_stop_well(rig);
 }
@@ -82,7 +84,8 @@ static void mounts_environment_and_limits_reach_the_container(void **state)
 	const json_t *host;
 	char text[8192];
 
-	docker_make_engine(rig, "", ", \"mounts\": [\"/tmp:/data:ro\", \"vgw-cache:/cache\"], \"shm_size\": 134217728,"
+	docker_make_engine(rig, "", ", \"mounts\": [\"/tmp:/data:ro\", \"vgw-cache:/cache\"], "
+		"\"shm_size\": 134217728,"
 		"\"memory_limit\": 536870912, \"env\": {\"HF_TOKEN\": \"hf_verysecret\", \"WHO\": \"${MODEL}\"}");
 	rig_activate_well(rig);
 	inspected = docker_inspect(rig_describe(rig).container);
@@ -90,7 +93,8 @@ static void mounts_environment_and_limits_reach_the_container(void **state)
 	assert_int_equal(json_integer_value(json_object_get(host, "ShmSize")), 134217728);
 	assert_int_equal(json_integer_value(json_object_get(host, "Memory")), 536870912);
 	assert_int_equal(json_array_size(json_object_get(inspected, "Mounts")), 2);
-	assert_int_equal(json_integer_value(json_object_get(json_object_get(inspected, "Config"), "StopTimeout")), 2);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(inspected, "Config"),
+		"StopTimeout")), 2);
 	json_decref(inspected);
 	assert_null(strstr(rig->logged, "hf_verysecret"));
 	assert_null(strstr(rig_describe(rig).identity, "hf_verysecret"));
@@ -99,7 +103,7 @@ static void mounts_environment_and_limits_reach_the_container(void **state)
 	(void)docker_api("DELETE", "/volumes/vgw-cache", NULL, NULL);
 }
 
-/* --- failing ------------------------------------------------------------------------------------------------------ */
+/* --- failing --- */
 
 static void a_missing_image_says_how_to_get_it(void **state)
 {
@@ -107,7 +111,8 @@ static void a_missing_image_says_how_to_get_it(void **state)
 	vgw_error err;
 
 	docker_make_engine(rig, "", ", \"pull\": \"never\"");
-	assert_int_equal(docker_api("POST", "/images/vllmgw-test%2Fengine:1/tag?repo=kept&tag=1", NULL, NULL), 201);
+	assert_int_equal(docker_api("POST", "/images/vllmgw-test%2Fengine:1/tag?repo=kept&tag=1", NULL, NULL),
+		201);
 	assert_int_equal(docker_api("DELETE", "/images/vllmgw-test%2Fengine:1?noprune=1", NULL, NULL), 200);
 	assert_int_equal(docker_fail_to_activate(rig, &err).failure, VGW_FAILURE_USER);
 	assert_says(err.text, "No such image: vllmgw-test/engine:1");
@@ -270,7 +275,7 @@ static void a_start_can_be_given_up(void **state)
 	assert_int_equal(docker_count(), 0);
 }
 
-/* --- GPUs --------------------------------------------------------------------------------------------------------- */
+/* --- GPUs --- */
 
 static void without_the_toolkit_gpus_are_refused_and_nothing_is_left(void **state)
 {

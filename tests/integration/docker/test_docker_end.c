@@ -15,7 +15,7 @@ static void kill_container(const char *container)
 	assert_int_equal(docker_api("POST", path, NULL, NULL), 204);
 }
 
-/* --- dying -------------------------------------------------------------------------------------------------------- */
+/* --- dying --- */
 
 static void a_killed_container_is_noticed_within_a_second(void **state)
 {
@@ -70,7 +70,7 @@ static void a_stop_that_we_asked_for_is_no_death(void **state)
 	assert_int_equal(rig->deaths, 0);
 }
 
-/* --- after our restart -------------------------------------------------------------------------------------------- */
+/* --- after our restart --- */
 
 static void the_same_container_is_adopted_after_a_restart(void **state)
 {
@@ -121,9 +121,11 @@ static void a_record_that_is_not_of_our_start_touches_nothing(void **state)
 	docker_make_foreign("innocent", "\"vllmgw.nonce\":\"0123456789abcdef0123456789abcdef\",\"vllmgw.spec\":\"x\"", true,
 		id);
 	(void)snprintf(identity, sizeof(identity), "{\"container\":\"%s\",\"daemon\":\"unix:%s\",\"nonce\":"
-		"\"fedcba9876543210fedcba9876543210\",\"spec\":\"x\",\"port\":8000}", id, getenv("VGW_DOCKER_SOCKET"));
+		"\"fedcba9876543210fedcba9876543210\",\"spec\":\"x\",\"port\":8000}", id,
+			getenv("VGW_DOCKER_SOCKET"));
 	docker_make_engine(rig, "", "");
-	assert_int_equal(rig->kind->ops.adopt(rig->self, identity, vgw_now_ms() + PATIENCE_MS, NULL), VGW_NOT_FOUND);
+	assert_int_equal(rig->kind->ops.adopt(rig->self, identity, vgw_now_ms() + PATIENCE_MS, NULL),
+		VGW_NOT_FOUND);
 	assert_int_equal(rig->kind->ops.adopt(rig->self, "{}", vgw_now_ms() + PATIENCE_MS, NULL), VGW_NOT_FOUND);
 	assert_true(docker_lives(id));
 }
@@ -139,7 +141,8 @@ static void an_orphan_of_ours_is_removed_and_nobody_elses(void **state)
 	orphan = rig_describe(rig);
 	rig_renew(rig); /* and nobody remembers it */
 	docker_make_foreign("neighbour",
-		"\"vllmgw.instance\":\"0123456789abcdef0123456789abcdef\",\"vllmgw.replica\":\"big/0\"", true, foreign);
+		"\"vllmgw.instance\":\"0123456789abcdef0123456789abcdef\",\"vllmgw.replica\":\"big/0\"", true,
+			foreign);
 	docker_make_engine(rig, "", "");
 	rig_activate_well(rig);
 	assert_false(docker_lives(orphan.container));
@@ -147,7 +150,7 @@ static void an_orphan_of_ours_is_removed_and_nobody_elses(void **state)
 	assert_int_equal(docker_count(), 2);
 }
 
-/* --- the engine's own troubles ------------------------------------------------------------------------------------ */
+/* --- the engine's own troubles --- */
 
 static void an_engine_that_was_stopped_is_said_to_be_and_serves_again_later(void **state)
 {
