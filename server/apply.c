@@ -33,6 +33,10 @@ vgw_status apply_model(vgw_registry *registry, const struct config_model *model,
 	options.is_unlisted = model->is_unlisted;
 	options.is_pinned = model->is_pinned;
 	options.sleep_level = (uint32_t)model->sleep_level;
+	options.sleep_timeout_ms = (uint32_t)model->sleep_timeout_ms;
+	options.wake_timeout_ms = (uint32_t)model->wake_timeout_ms;
+	options.sleep_mode = model->sleep_mode == CONFIG_SLEEP_MODE_WAIT ? "wait" : "abort";
+	options.sleep_canary = model->sleep_canary;
 	status = vgw_registry_add(registry, &options, err);
 	free(memory);
 	return status;
@@ -87,6 +91,8 @@ static vgw_status fill_residency(struct apply_room *room, const struct config *c
 	options->device_count = config->devices.count;
 	options->preload = config->residency.preload.items;
 	options->preload_count = config->residency.preload.count;
+	options->memory_command = config->residency.memory_command.items;
+	options->memory_command_count = config->residency.memory_command.count;
 	options->max_resident = (uint32_t)config->residency.max_resident;
 	options->max_asleep = (uint32_t)config->residency.max_asleep;
 	options->policy = config->residency.policy == CONFIG_POLICY_COST ? VGW_POLICY_COST : VGW_POLICY_LRU;

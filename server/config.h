@@ -28,6 +28,7 @@
 #define CONFIG_ON_EXITS(XX) XX(STOP, "stop") XX(LEAVE, "leave")
 #define CONFIG_PRIORITIES(XX) XX(NORMAL, "normal") XX(BATCH, "batch") XX(INTERACTIVE, "interactive")
 #define CONFIG_STORE_DOWNS(XX) XX(OPEN, "open") XX(CLOSED, "closed")
+#define CONFIG_SLEEP_MODES(XX) XX(ABORT, "abort") XX(WAIT, "wait")
 #define CONFIG_BALANCES(XX) XX(LEAST_OUTSTANDING, "least_outstanding") XX(ROUND_ROBIN, "round_robin")
 
 #define XX(name, text) CONFIG_HEARTBEAT_##name,
@@ -47,6 +48,9 @@ enum config_priority { CONFIG_PRIORITIES(XX) };
 #undef XX
 #define XX(name, text) CONFIG_STORE_DOWN_##name,
 enum config_store_down { CONFIG_STORE_DOWNS(XX) };
+#undef XX
+#define XX(name, text) CONFIG_SLEEP_MODE_##name,
+enum config_sleep_mode { CONFIG_SLEEP_MODES(XX) };
 #undef XX
 #define XX(name, text) CONFIG_BALANCE_##name,
 enum config_balance { CONFIG_BALANCES(XX) };
@@ -99,6 +103,10 @@ struct config_model {
 	struct config_strings devices;
 	struct config_memories memory;
 	int64_t sleep_level; /* 0: never asleep */
+	enum config_sleep_mode sleep_mode;
+	int64_t sleep_timeout_ms;
+	int64_t wake_timeout_ms;
+	const char *sleep_canary; /* NULL: none */
 	const char *request_defaults_json; /* a JSON object; "{}" when there are none */
 	struct config_strings request_strip;
 	const char *fallback_model; /* NULL: none */
@@ -175,6 +183,7 @@ struct config {
 	struct {
 		int64_t max_resident;
 		int64_t max_asleep;
+		struct config_strings memory_command; /* empty: what the machine has */
 		enum config_policy policy;
 		int64_t max_wait_ms;
 		int64_t min_resident_ms;

@@ -131,6 +131,9 @@ enum {
 		residency.idle_sleep_ms, "An idle model goes to sleep after this; null: never")              \
 	XX("residency.idle_ttl.stop", DURATION, 1, CONFIG_MAX_MS, NULL, "null", CONFIG_NULLABLE,             \
 		residency.idle_stop_ms, "An idle model is stopped after this; null: never")                  \
+	XX("residency.memory_command", TEXTS, 0, 0, NULL, "[]", CONFIG_SLOTS, residency.memory_command,      \
+		"Program that prints a device's free bytes, and its total; ${DEVICE} is filled in; "         \
+		"empty: NVML or nvidia-smi")                                                                 \
 	XX("residency.preload", TEXTS, 0, 0, NULL, "[]", 0, residency.preload, "Models loaded at start")     \
 	XX("residency.on_exit", WORD, 0, 0, CONFIG_ON_EXITS(CONFIG_WORD), "stop", 0, residency.on_exit,      \
 		"What happens to engines at a clean stop: stopped, or left for the next start")              \
@@ -153,6 +156,14 @@ enum {
 		"How a request chooses among several URLs")                                                  \
 	XX("sleep.level", NUMBER, 0, 2, NULL, "0", 0, sleep_level,                                           \
 		"vLLM's sleep level for leaving memory without stopping; 0: never sleeps")                   \
+	XX("sleep.mode", WORD, 0, 0, CONFIG_SLEEP_MODES(CONFIG_WORD), "abort", 0, sleep_mode,                \
+		"What the engine does with requests that still run when it is told to sleep")                \
+	XX("sleep.timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "2m", 0, sleep_timeout_ms,                     \
+		"Until it sleeps and its memory is back; then it is stopped")                                \
+	XX("sleep.wake_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "5m", 0, wake_timeout_ms,                 \
+		"Until it serves again; then it is started anew")                                            \
+	XX("sleep.canary", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, sleep_canary,                          \
+		"Prompt whose answer must be the same after a wake from level 2; null: not compared")        \
 	XX("memory", SIZES, 0, CONFIG_MAX_BYTES, NULL, "{}", 0, memory,                                      \
 		"Memory the model takes, per device; empty: learned at its first load")                      \
 	XX("devices", TEXTS, 0, 0, NULL, "[]", 0, devices, "Devices the model may be placed on; empty: any") \
@@ -259,11 +270,43 @@ enum {
 	XX("stop_timeout", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, none,                                 \
 		"From SIGTERM until the container is killed")
 
+#define CONFIG_BACKEND_HTTP_KEYS(XX)                                                                         \
+	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "http")                                                  \
+	XX("url", TEXT, 0, 0, NULL, NULL, 0, none, "Base URL of a server that loads models itself")          \
+	XX("preset", TEXT, 0, 0, NULL, "generic", 0, none,                                                   \
+		"llama-server, vllm-router, or generic: what the keys below are unless given")               \
+	XX("api_key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, none,                       \
+		"Key sent to the server instead of the client's; null: none")                                \
+	XX("load_method", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none, "Method that loads a model")      \
+	XX("load_path", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SLOTS, none,                      \
+		"Path that loads a model; ${MODEL} is filled in")                                            \
+	XX("load_body", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SLOTS, none,                      \
+		"JSON body of it, such as '{\"model\": \"${MODEL}\"}'")                                      \
+	XX("unload_method", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none, "Method that unloads a model")  \
+	XX("unload_path", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SLOTS, none,                    \
+		"Path that unloads a model; ${MODEL} is filled in")                                          \
+	XX("unload_body", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SLOTS, none, "JSON body of it") \
+	XX("list_path", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none, "Path of the list of models")       \
+	XX("list_items", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                    \
+		"Where in the answer the models are, such as data")                                          \
+	XX("list_id", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none, "Where in a model its name is")       \
+	XX("list_state", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                    \
+		"Where in a model its state is, such as status.value; empty: listed is loaded")              \
+	XX("list_failed", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                   \
+		"Where in a model it says true when its load failed; empty: nowhere")                        \
+	XX("loaded", TEXTS, 0, 0, NULL, "[]", 0, none, "States that mean loaded; empty: the preset's")       \
+	XX("loading", TEXTS, 0, 0, NULL, "[]", 0, none, "States that mean loading; empty: the preset's")     \
+	XX("start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, none, "For a load")                  \
+	XX("stop_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "60s", 0, none, "For an unload")                \
+	XX("reconcile", DURATION, 50, CONFIG_MAX_MS, NULL, "1s", 0, none,                                    \
+		"How often the server's list is compared with what the gateway believes")
+
 /* XX(kind, array of keys in config_keys.c, is_managed, help) */
 #define CONFIG_BACKENDS(XX)                                                                                  \
 	XX("static", static_keys, false, "engines that somebody else runs")                                  \
 	XX("process", process_keys, true, "an engine the gateway starts and stops as a child process")    \
-	XX("docker", docker_keys, true, "an engine the gateway starts and stops in a container")
+	XX("docker", docker_keys, true, "an engine the gateway starts and stops in a container") \
+	XX("http", http_keys, true, "a server that loads and unloads models itself, told so by HTTP")
 
 struct config_key {
 	const char *path;

@@ -49,6 +49,8 @@ typedef struct vgw_replica_spec {
 	const char *backend_json; /* the `backend:` mapping as a JSON object, `kind` included */
 	const char *state_dir;    /* where logs may be written; NULL: nowhere */
 	const char *devices;      /* placement, "0,1"; "" or NULL: none */
+	uint32_t sleep_level;     /* 0: it never sleeps; adopt() may find it asleep otherwise */
+	uint32_t reserved;
 } vgw_replica_spec;
 
 /** The library's side of one instance: what a controller may ask and tell. Opaque. */
@@ -91,6 +93,9 @@ typedef struct vgw_controller_ops {
 #define VGW_CONTROLLER_UNMANAGED 0x1u
 /** deactivate(VGW_DEPTH_SLEEP) is possible. */
 #define VGW_CONTROLLER_CAN_SLEEP 0x2u
+/** The engine may be up without our doing (a server that is shared): adopt() is asked for every new model, with ""
+ *  when nothing is remembered of it, and presence and absence are reported as they are seen. */
+#define VGW_CONTROLLER_SELF_RUNNING 0x4u
 
 /** Tell where the engine listens: a base URL such as "http://127.0.0.1:40001"; may be called again.
  *  Owns: url is copied.  Threads: callback.  Blocks: on DNS, if the host is a name.  Errors: INVALID (not a URL),
@@ -124,6 +129,16 @@ VGW_API void vgw_host_set_depth(vgw_host *host, vgw_depth depth);
 /** The engine died without being asked to; `reason` is one line for people ("exit code 0 after 12 s").
  *  Owns: reason is copied.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_host_report_death(vgw_host *host, const char *reason);
+
+/** Somebody else took the model down: no failure. It is brought up again at its next use, without a back-off, and
+ *  requests that wait or come meanwhile do not notice. Ignored while an operation of ours runs.
+ *  Owns: reason is copied.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API void vgw_host_report_absence(vgw_host *host, const char *reason);
+
+/** Somebody else brought the model up, and vgw_host_set_endpoint() was called: it takes part from now on, as if we
+ *  had. Without room for it, it is taken down. Ignored while it is up already or an operation of ours runs.
+ *  Owns: reason is copied.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API void vgw_host_report_presence(vgw_host *host, const char *reason);
 
 /** The gateway's logger, for a controller's own lines.
  *  Owns: borrowed until destroy().  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */

@@ -44,7 +44,11 @@ typedef struct vgw_model_options {
 	uint32_t is_unlisted;      /* 1: routable, but not in GET /v1/models */
 	uint32_t is_pinned;        /* 1: never chosen to leave */
 	uint32_t sleep_level;      /* 0: never sleeps; 1, 2: as vLLM's levels */
+	uint32_t sleep_timeout_ms; /* until it sleeps and its memory is back; then it is stopped; 0 = 2 min */
+	uint32_t wake_timeout_ms;  /* until it serves again; then it is started anew; 0 = 5 min */
 	uint32_t reserved0;        /* must be 0 */
+	const char *sleep_mode;    /* what becomes of requests that still run: "abort", "wait"; NULL: "abort" */
+	const char *sleep_canary;  /* a prompt whose answer must be the same after a wake from level 2; NULL: none */
 } vgw_model_options;
 
 #define VGW_MODEL_OPTIONS_INIT { .size = sizeof(vgw_model_options) }

@@ -68,6 +68,8 @@ typedef struct vgw_residency_options {
 	int64_t stop_timeout_ms;      /* 0 = 60 s */
 	int64_t drain_timeout_ms;     /* then the leases of a leaving model are cut; 0 = 30 s */
 	int64_t settle_ms;            /* waited after an engine has gone before its memory counts as free; 0: none */
+	const char *const *memory_command; /* prints "FREE [TOTAL]" bytes of ${DEVICE}; none: NVML, nvidia-smi */
+	size_t memory_command_count;
 	int64_t backoff_ms;           /* after the first failed start, doubled with each in a row; 0 = 1 s */
 } vgw_residency_options;
 

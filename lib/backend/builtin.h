@@ -24,4 +24,12 @@ struct vgw__docker_kind;
 vgw_status vgw__docker_kind_new(struct vgw__docker_kind **out, vgw_error *err);
 void vgw__docker_kind_free(struct vgw__docker_kind *kind); /* after the last instance; NULL is allowed */
 
+/* A server that loads models itself. Its user pointer is a struct vgw__http_kind. */
+extern const vgw_controller_ops vgw__http_ops;
+
+struct vgw__http_kind;
+
+vgw_status vgw__http_kind_new(struct vgw__http_kind **out, vgw_error *err);
+void vgw__http_kind_free(struct vgw__http_kind *kind); /* after the last instance; NULL is allowed */
+
 #endif

@@ -105,6 +105,8 @@ static bool wait_serving(struct vgw__docker *docker, int64_t deadline_ms, char *
 		enum vgw__probe_result result = vgw__docker_probe(docker, until, &missing);
 
 		(void)snprintf(why, size, "%s", missing.text);
+		if (result == VGW__PROBE_ASLEEP && docker->config.can_sleep)
+			return true;
 		if (result == VGW__PROBE_READY || result == VGW__PROBE_WRONG_MODEL)
 			return result == VGW__PROBE_READY;
 		if (vgw_now_ms() >= until || poll(fds, 2, STEP_MS) > 0)

@@ -147,6 +147,9 @@ vgw_status vgw__docker_config_make_body(const struct vgw__docker_config *config,
 	if (status == VGW_OK && !vgw__strings_get_value(env, "PYTHONUNBUFFERED") &&
 		!vgw__strings_add(env, "PYTHONUNBUFFERED=1")) /* lines shall come when they are printed */
 		body.has_failed = true;
+	if (status == VGW_OK && config->can_sleep && !vgw__strings_get_value(env, "VLLM_SERVER_DEV_MODE") &&
+		!vgw__strings_add(env, "VLLM_SERVER_DEV_MODE=1")) /* else it has no /sleep */
+		body.has_failed = true;
 	if (status == VGW_OK) {
 		put_text(&body, body.root, "Image", config->image);
 		put_text(&body, body.root, "User", config->user);

@@ -8,6 +8,7 @@
 #include "util/alloc.h"
 #include "util/hash.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,6 +265,7 @@ vgw_status vgw__docker_config_read(struct vgw__docker_config *config, const vgw_
 	vgw_status status;
 
 	memset(config, 0, sizeof(*config));
+	config->can_sleep = spec->size > offsetof(vgw_replica_spec, sleep_level) && spec->sleep_level > 0;
 	status = vgw__settings_open(&settings, spec->model, spec->backend_json, known, err);
 	if (status == VGW_OK)
 		status = read_spec(config, spec, err);

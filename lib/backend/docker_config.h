@@ -37,6 +37,7 @@ struct vgw__docker_config {
 	int64_t start_timeout_ms;
 	int64_t stop_timeout_ms;
 	enum vgw__docker_pull pull;
+	bool can_sleep;        /* as in the kind process: development routes, and it may be found asleep */
 	bool has_init;
 	bool shares_host;      /* the container listens on an address of the engine's machine itself */
 	bool has_port;         /* `port` was configured */

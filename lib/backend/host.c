@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vgw_host_* functions. A small state under one mutex: the report of the running operation. Cancellation is an
- * atomic flag for loops and an eventfd for poll(); the flag is set first, so who wakes by the descriptor sees it. */
+/* The vgw_host_* functions. A small state under one mutex: the report of the running operation, and the
+ * endpoints told last. Cancellation is an atomic flag for loops and an eventfd for poll(); the flag is set first, so
+ * who wakes by the descriptor sees it. */
 #include "backend/host.h"
 
 #include "util/alloc.h"
@@ -24,7 +25,8 @@ struct vgw_host {
 	atomic_bool is_cancelled;
 	bool has_mutex;
 	pthread_mutex_t mutex;
-	struct vgw__host_report report; /* guarded by mutex */
+	struct vgw__host_report report;  /* guarded by mutex */
+	struct vgw__targets *targets;    /* guarded by mutex; NULL: none told yet */
 };
 
 vgw_status vgw__host_new(vgw_host **out, const struct vgw__host_events *events, void *user,
@@ -64,6 +66,7 @@ void vgw__host_free(vgw_host *host)
 		(void)pthread_mutex_destroy(&host->mutex);
 	if (host->cancel_fd >= 0)
 		(void)close(host->cancel_fd);
+	vgw__targets_unref(host->targets);
 	vgw__free(host);
 }
 
@@ -94,6 +97,32 @@ void vgw__host_get_report(vgw_host *host, struct vgw__host_report *out)
 	(void)pthread_mutex_unlock(&host->mutex);
 }
 
+struct vgw__targets *vgw__host_ref_targets(vgw_host *host)
+{
+	struct vgw__targets *targets;
+
+	(void)pthread_mutex_lock(&host->mutex);
+	targets = host->targets ? vgw__targets_ref(host->targets) : NULL;
+	(void)pthread_mutex_unlock(&host->mutex);
+	return targets;
+}
+
+/* False: no memory; what was told before still holds. */
+static bool keep_targets(vgw_host *host, struct vgw__endpoint *const *endpoints, size_t count)
+{
+	struct vgw__targets *targets = vgw__targets_new(endpoints, count);
+	struct vgw__targets *old;
+
+	if (!targets)
+		return false;
+	(void)pthread_mutex_lock(&host->mutex);
+	old = host->targets;
+	host->targets = targets;
+	(void)pthread_mutex_unlock(&host->mutex);
+	vgw__targets_unref(old);
+	return true;
+}
+
 vgw_status vgw_host_set_endpoint(vgw_host *host, const char *url, vgw_error *err)
 {
 	return vgw_host_set_endpoints(host, &url, 1, err);
@@ -122,6 +151,8 @@ vgw_status vgw_host_set_endpoints(vgw_host *host, const char *const *urls, size_
 		if (status == VGW_OK)
 			made++;
 	}
+	if (status == VGW_OK && !keep_targets(host, endpoints, count))
+		status = vgw_error_set(err, VGW_NOMEM, 0, "no memory for %zu endpoints", count);
 	if (status == VGW_OK && host->events.on_endpoints)
 		host->events.on_endpoints(host->user, endpoints, count);
 	while (made > 0)
@@ -170,6 +201,18 @@ void vgw_host_report_death(vgw_host *host, const char *reason)
 {
 	if (host->events.on_death)
 		host->events.on_death(host->user, reason ? reason : "no reason given");
+}
+
+void vgw_host_report_absence(vgw_host *host, const char *reason)
+{
+	if (host->events.on_absence)
+		host->events.on_absence(host->user, reason ? reason : "no reason given");
+}
+
+void vgw_host_report_presence(vgw_host *host, const char *reason)
+{
+	if (host->events.on_presence)
+		host->events.on_presence(host->user, reason ? reason : "no reason given");
 }
 
 const vgw_logger *vgw_host_get_logger(const vgw_host *host)

@@ -10,7 +10,7 @@
 
 #include <vllmgw/controller.h>
 
-#include "net/endpoint.h"
+#include "backend/targets.h"
 
 /* Called on whatever thread the controller runs, never under a lock of the host. Every entry may be NULL. */
 struct vgw__host_events {
@@ -18,6 +18,8 @@ struct vgw__host_events {
 	void (*on_endpoints)(void *user, struct vgw__endpoint *const *endpoints, size_t count);
 	void (*on_progress)(void *user, int percent, const char *text);
 	void (*on_death)(void *user, const char *reason);
+	void (*on_absence)(void *user, const char *reason);  /* somebody else took it down */
+	void (*on_presence)(void *user, const char *reason); /* somebody else brought it up */
 };
 
 /* What a controller said during the operation that just returned. */
@@ -37,5 +39,8 @@ void vgw__host_free(vgw_host *host); /* after destroy() of the controller; NULL 
 void vgw__host_begin(vgw_host *host);
 void vgw__host_cancel(vgw_host *host); /* any thread, idempotent */
 void vgw__host_get_report(vgw_host *host, struct vgw__host_report *out);
+
+/* The endpoints told last, as a new reference; NULL: none yet. Any thread. */
+struct vgw__targets *vgw__host_ref_targets(vgw_host *host);
 
 #endif

@@ -2,13 +2,10 @@
 /* Three GETs within one deadline. Blocks: runs on executor threads. */
 #include "backend/probe.h"
 
-#include "net/control.h"
+#include "backend/engine_call.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
-
-enum { ANSWER_BYTES = 1024 * 1024, URL_SIZE = 2048 };
 
 struct getter {
 	const struct vgw__probe *probe;
@@ -19,27 +16,14 @@ struct getter {
 /* The status of the answer; 0: none, and getter->why says why. */
 static uint32_t get(struct getter *getter, const char *path)
 {
-	const struct vgw__endpoint *endpoint = getter->probe->endpoint;
-	struct vgw__control_request request = VGW__CONTROL_REQUEST_INIT;
-	char url[URL_SIZE];
-	int len;
+	const struct vgw__engine_call call = {
+		.endpoint = getter->probe->endpoint, .path = path, .api_key = getter->probe->api_key,
+		.deadline_ms = getter->probe->deadline_ms, .cancel_fd = getter->probe->cancel_fd,
+	};
 
 	vgw__control_answer_fini(&getter->answer);
-	memset(&getter->answer, 0, sizeof(getter->answer));
 	memset(&getter->why, 0, sizeof(getter->why));
-	len = snprintf(url, sizeof(url), "%s%s%s", endpoint->unix_path ? "http://localhost" : endpoint->url,
-		endpoint->unix_path ? endpoint->base_path : "", path);
-	if (len < 0 || len >= URL_SIZE) {
-		(void)vgw_error_set(&getter->why, VGW_INVALID, 0, "its URL is too long");
-		return 0;
-	}
-	request.url = url;
-	request.unix_path = endpoint->unix_path;
-	request.bearer_token = getter->probe->api_key && getter->probe->api_key[0] ? getter->probe->api_key : NULL;
-	request.deadline_ms = getter->probe->deadline_ms;
-	request.max_answer_bytes = ANSWER_BYTES;
-	request.cancel_fd = getter->probe->cancel_fd;
-	if (vgw__control_call(&request, &getter->answer, &getter->why) != VGW_OK)
+	if (vgw__engine_call(&call, &getter->answer, &getter->why) != VGW_OK)
 		return 0;
 	return getter->answer.status;
 }

@@ -6,6 +6,7 @@
  *   it lives, but nothing shows that we started it ............. nothing is touched
  *   ours, of another configuration, or it does not serve ....... stopped
  *   ours, as configured, and it names our model ................ adopted
+ *   ours, as configured, asleep as it may be ................... adopted
  */
 #include "backend/process.h"
 
@@ -126,6 +127,8 @@ static bool wait_serving(struct vgw__process *process, int64_t deadline_ms, vgw_
 
 		memset(why, 0, sizeof(*why));
 		result = vgw__process_probe(process, until, why);
+		if (result == VGW__PROBE_ASLEEP && process->config.can_sleep)
+			return true;
 		if (result == VGW__PROBE_READY || result == VGW__PROBE_WRONG_MODEL)
 			return result == VGW__PROBE_READY;
 		if (vgw_now_ms() >= until || vgw__subprocess_wait(&process->child, vgw_now_ms() + STEP_MS,

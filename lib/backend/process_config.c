@@ -11,6 +11,7 @@
 #include "util/hash.h"
 #include "util/tree.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -124,6 +125,8 @@ static void make_hash(struct vgw__process_config *config)
 	hash = vgw__hash_text(hash, config->devices);
 	hash = vgw__hash_text(hash, config->host);
 	hash = vgw__hash_text(hash, config->cwd ? config->cwd : "");
+	if (config->can_sleep)
+		hash = vgw__hash_text(hash, "sleep");
 	hash ^= config->port;
 	(void)snprintf(config->args_hash, sizeof(config->args_hash), "%016llx", (unsigned long long)hash);
 }
@@ -139,6 +142,7 @@ vgw_status vgw__process_config_read(struct vgw__process_config *config, const vg
 	vgw_status status;
 
 	memset(config, 0, sizeof(*config));
+	config->can_sleep = spec->size > offsetof(vgw_replica_spec, sleep_level) && spec->sleep_level > 0;
 	status = vgw__settings_open(&settings, spec->model, spec->backend_json, known, err);
 	if (status == VGW_OK)
 		status = read_texts(config, &settings, spec, err);
@@ -186,6 +190,7 @@ static bool set_defaults(const struct vgw__process_config *config, struct vgw__s
 		{ "PYTHONUNBUFFERED", "1" },                /* the log is a file: lines shall come when printed */
 		{ "CUDA_DEVICE_ORDER", "PCI_BUS_ID" },      /* the numbers nvidia-smi shows */
 		{ "CUDA_VISIBLE_DEVICES", config->devices },
+		{ "VLLM_SERVER_DEV_MODE", config->can_sleep ? "1" : "" }, /* else it has no /sleep */
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -20,6 +20,7 @@ struct vgw__process_config {
 	struct vgw__strings inherit; /* names to pass on, a '*' at the end stands for anything; empty: the default */
 	int64_t start_timeout_ms;
 	int64_t stop_timeout_ms;
+	bool can_sleep;     /* it is to be put to sleep: its development routes are needed, and it may be found asleep */
 	uint16_t port;      /* 0: a fresh one at each start */
 	char args_hash[17]; /* of all that makes it another engine */
 };

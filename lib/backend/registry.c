@@ -14,7 +14,7 @@ enum { KIND_NAME_MAX = 32, KNOWN_TEXT_MAX = 160 };
 
 /* create, destroy, activate, deactivate were there from the beginning */
 #define SMALLEST_OPS offsetof(vgw_controller_ops, probe)
-#define KNOWN_FLAGS (VGW_CONTROLLER_UNMANAGED | VGW_CONTROLLER_CAN_SLEEP)
+#define KNOWN_FLAGS (VGW_CONTROLLER_UNMANAGED | VGW_CONTROLLER_CAN_SLEEP | VGW_CONTROLLER_SELF_RUNNING)
 
 struct row {
 	struct vgw__list link;
@@ -26,6 +26,7 @@ struct vgw__controllers {
 	struct vgw__list rows;               /* in the order of registration */
 	struct vgw__process_kind *processes; /* what all instances of kind "process" share */
 	struct vgw__docker_kind *containers; /* and of kind "docker" */
+	struct vgw__http_kind *https;        /* and of kind "http" */
 };
 
 static struct row *find_row(const struct vgw__controllers *controllers, const char *kind)
@@ -103,6 +104,7 @@ void vgw__controllers_free(struct vgw__controllers *controllers)
 	}
 	vgw__process_kind_free(controllers->processes);
 	vgw__docker_kind_free(controllers->containers);
+	vgw__http_kind_free(controllers->https);
 	vgw__free(controllers);
 }
 
@@ -136,12 +138,16 @@ vgw_status vgw__controllers_add_builtin(struct vgw__controllers *controllers, vg
 		status = vgw__process_kind_new(&controllers->processes, err);
 	if (status == VGW_OK && !controllers->containers)
 		status = vgw__docker_kind_new(&controllers->containers, err);
+	if (status == VGW_OK && !controllers->https)
+		status = vgw__http_kind_new(&controllers->https, err);
 	if (status == VGW_OK)
 		status = vgw__controllers_add(controllers, &vgw__static_ops, NULL, err);
 	if (status == VGW_OK)
 		status = vgw__controllers_add(controllers, &vgw__process_ops, controllers->processes, err);
 	if (status == VGW_OK)
 		status = vgw__controllers_add(controllers, &vgw__docker_ops, controllers->containers, err);
+	if (status == VGW_OK)
+		status = vgw__controllers_add(controllers, &vgw__http_ops, controllers->https, err);
 	return status;
 }
 

@@ -111,6 +111,25 @@ static vgw_status read_backend(vgw_model *model, vgw_error *err)
 	return status;
 }
 
+static vgw_status read_sleep(vgw_model *model, const vgw_model_options *options, vgw_error *err)
+{
+	const char *mode = options->sleep_mode ? options->sleep_mode : "abort";
+	const char *canary = options->sleep_canary && options->sleep_canary[0] ? options->sleep_canary : NULL;
+
+	if (options->sleep_level > 2)
+		return vgw_error_set(err, VGW_INVALID, 0, "model '%s': sleep level %u; there are 0, 1 and 2", model->name,
+			(unsigned)options->sleep_level);
+	if (strcmp(mode, "abort") != 0 && strcmp(mode, "wait") != 0)
+		return vgw_error_set(err, VGW_INVALID, 0, "model '%s': sleep mode '%.20s'; there are abort and wait",
+			model->name, mode);
+	model->sleep_level = options->sleep_level;
+	model->sleep_timeout_ms = options->sleep_timeout_ms;
+	model->wake_timeout_ms = options->wake_timeout_ms;
+	model->sleep_mode = vgw__strdup(mode);
+	model->sleep_canary = canary ? vgw__strdup(canary) : NULL;
+	return model->sleep_mode && (model->sleep_canary || !canary) ? VGW_OK : VGW_NOMEM;
+}
+
 /* A name goes into headers, logs and file names' sources: no control characters. */
 static bool is_name(const char *name)
 {
@@ -145,7 +164,6 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 		return vgw_error_set(err, VGW_NOMEM, 0, "model");
 	model->is_unlisted = options.is_unlisted != 0;
 	model->is_pinned = options.is_pinned != 0;
-	model->sleep_level = options.sleep_level;
 	model->name = vgw__strdup(options.name);
 	model->served_name = vgw__strdup(options.served_name ? options.served_name : options.name);
 	model->kind = vgw__strdup(options.kind);
@@ -153,6 +171,8 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	status = VGW_NOMEM;
 	if (model->name && model->served_name && model->kind && model->backend_json)
 		status = read_backend(model, err);
+	if (status == VGW_OK)
+		status = read_sleep(model, &options, err);
 	if (status == VGW_OK && options.defaults_json)
 		status = read_defaults(model, options.defaults_json, err);
 	if (status == VGW_OK)
@@ -189,6 +209,8 @@ void vgw__model_free(vgw_model *model)
 	free_strings(&model->strip);
 	free_strings(&model->groups);
 	free_strings(&model->devices);
+	vgw__free(model->sleep_mode);
+	vgw__free(model->sleep_canary);
 	vgw__free(model->upstream_auth);
 	vgw__free(model->backend_json);
 	vgw__free(model->kind);
@@ -208,11 +230,17 @@ static bool is_same_list(const struct vgw__names *a, const struct vgw__names *b)
 	return true;
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 bool vgw__model_is_same_engine(const vgw_model *a, const vgw_model *b)
 {
 	return strcmp(a->name, b->name) == 0 && strcmp(a->served_name, b->served_name) == 0 &&
 	       strcmp(a->kind, b->kind) == 0 && strcmp(a->backend_json, b->backend_json) == 0 &&
-	       is_same_list(&a->devices, &b->devices) && a->sleep_level == b->sleep_level;
+	       is_same_list(&a->devices, &b->devices) && a->sleep_level == b->sleep_level &&
+	       strcmp(a->sleep_mode, b->sleep_mode) == 0 && is_same_text(a->sleep_canary, b->sleep_canary);
 }
 
 const char *vgw_model_get_name(const vgw_model *model)

@@ -37,6 +37,10 @@ struct vgw_model {
 	struct vgw__model_memory *memory;
 	size_t memory_count;
 	uint32_t sleep_level;
+	int64_t sleep_timeout_ms; /* 0: the default */
+	int64_t wake_timeout_ms;
+	char *sleep_mode;
+	char *sleep_canary; /* NULL: none */
 	bool is_unlisted;
 	bool is_pinned;
 };

@@ -15,9 +15,9 @@ static const char *identity_of(const json_t *record, const struct vgw__instance 
 	const char *kind = json_string_value(json_object_get(record, "kind"));
 	const char *identity = json_string_value(json_object_get(record, "identity"));
 
-	if (!kind || strcmp(kind, instance->kind->ops.kind) != 0 || !instance->kind->ops.adopt)
-		return NULL;
-	return identity && identity[0] ? identity : NULL;
+	if (kind && strcmp(kind, instance->kind->ops.kind) == 0 && identity && identity[0])
+		return identity;
+	return instance->kind->ops.flags & VGW_CONTROLLER_SELF_RUNNING ? "" : NULL;
 }
 
 bool vgw__adopt_engine(vgw_residency *residency, struct vgw__engine *engine)
@@ -27,12 +27,12 @@ bool vgw__adopt_engine(vgw_residency *residency, struct vgw__engine *engine)
 	struct vgw__host_report report;
 	vgw_error why = VGW_ERROR_INIT;
 
-	if (!identity)
+	if (!identity || !instance->kind->ops.adopt)
 		return false;
 	vgw__host_begin(instance->host);
 	if (instance->kind->ops.adopt(instance->self, identity, vgw_now_ms() + ADOPT_MS, &why) != VGW_OK) {
-		vgw__log(&residency->options.logger, VGW_LOG_INFO, "residency", engine->resident->name,
-			"its engine of an earlier run was not taken over: %s", why.text);
+		vgw__log(&residency->options.logger, identity[0] ? VGW_LOG_INFO : VGW_LOG_DEBUG, "residency",
+			engine->resident->name, "its engine of an earlier run was not taken over: %s", why.text);
 		return false;
 	}
 	vgw__host_get_report(instance->host, &report);
@@ -83,6 +83,15 @@ static vgw_status make_stub(vgw_residency *residency, const char *name, const ch
 	return status;
 }
 
+/* What is somebody else's, and only slept at our word, is not ours to stop. */
+static bool is_foreign(const vgw_residency *residency, const char *name)
+{
+	const struct vgw__controller_kind *kind;
+
+	return vgw__controllers_find(residency->controllers, &kind, name, NULL) == VGW_OK &&
+		(kind->ops.flags & VGW_CONTROLLER_UNMANAGED);
+}
+
 static void stop_stray(vgw_residency *residency, const char *name, const json_t *record)
 {
 	const char *kind = json_string_value(json_object_get(record, "kind"));
@@ -91,7 +100,7 @@ static void stop_stray(vgw_residency *residency, const char *name, const json_t 
 	vgw_error err = VGW_ERROR_INIT;
 	vgw_status status;
 
-	if (!kind || !identity || !identity[0])
+	if (!kind || !identity || !identity[0] || is_foreign(residency, kind))
 		return;
 	status = make_stub(residency, name, kind, &engine, &err);
 	if (status == VGW_OK) {

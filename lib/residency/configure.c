@@ -192,6 +192,8 @@ vgw_status vgw__configure_model(vgw_residency *residency, const vgw_model *model
 		.is_pinned = model->is_pinned,
 		.start_timeout_ms = timeout_of(backend, "start_timeout", options->start_timeout_ms),
 		.stop_timeout_ms = stop_ms ? stop_ms + SWEEP_MS : options->stop_timeout_ms,
+		.sleep_timeout_ms = model->sleep_timeout_ms,
+		.wake_timeout_ms = model->wake_timeout_ms,
 		.drain_timeout_ms = options->drain_timeout_ms,
 		.ttl_sleep_ms = options->idle_sleep_ms,
 		.ttl_stop_ms = options->idle_stop_ms,

@@ -138,6 +138,58 @@ static void on_death(void *user, const char *reason)
 	vgw_loop_post(engine->residency->loop, &engine->death, heard_death);
 }
 
+/* Only what contradicts our picture counts, and only while nothing of ours is under way: the operation's own end says
+ * what holds after it. */
+static void heard_notice(vgw_message *message)
+{
+	struct vgw__engine *engine = message->user;
+	vgw_residency *residency = engine->residency;
+	struct vgw__event unload = { .kind = VGW__EVENT_UNLOAD, .model = engine->slot };
+	struct vgw__replica_view now;
+	char reason[sizeof(engine->death_reason)];
+	bool is_presence;
+
+	atomic_store(&engine->is_notice_posted, false);
+	(void)pthread_mutex_lock(&engine->words);
+	is_presence = engine->is_notice_of_presence;
+	(void)snprintf(reason, sizeof(reason), "%s", engine->notice_reason);
+	(void)pthread_mutex_unlock(&engine->words);
+	if (engine->slot != VGW__NOBODY && !engine->is_busy) {
+		vgw__planner_view(residency->planner, engine->slot, vgw_now_ms(), &now);
+		if (now.state == (is_presence ? VGW__STATE_ABSENT : VGW__STATE_READY)) {
+			vgw__log(&residency->options.logger, VGW_LOG_INFO, "residency", engine->resident->name, "%s",
+				reason);
+			if (is_presence)
+				vgw__reload_adopt(engine, VGW__DEPTH_STOP);
+			else
+				(void)vgw__manager_step(residency, &unload);
+		}
+	}
+	vgw__engine_unref(engine);
+}
+
+static void post_notice(struct vgw__engine *engine, bool is_presence, const char *reason)
+{
+	(void)pthread_mutex_lock(&engine->words);
+	engine->is_notice_of_presence = is_presence;
+	(void)snprintf(engine->notice_reason, sizeof(engine->notice_reason), "%s", reason);
+	(void)pthread_mutex_unlock(&engine->words);
+	if (atomic_exchange(&engine->is_notice_posted, true))
+		return;
+	engine->notice.user = vgw__engine_ref(engine);
+	vgw_loop_post(engine->residency->loop, &engine->notice, heard_notice);
+}
+
+static void on_absence(void *user, const char *reason)
+{
+	post_notice(((struct vgw__instance *)user)->engine, false, reason);
+}
+
+static void on_presence(void *user, const char *reason)
+{
+	post_notice(((struct vgw__instance *)user)->engine, true, reason);
+}
+
 void vgw__engine_get_progress(struct vgw__engine *engine, int *percent, char *text, size_t size)
 {
 	(void)pthread_mutex_lock(&engine->words);
@@ -166,11 +218,23 @@ static bool print_devices(const vgw_model *model, char *out, size_t size)
 	return true;
 }
 
+/* Sleep over the kind of its controller. */
+static void wrap(struct vgw__instance *instance, vgw_residency *residency)
+{
+	instance->sleep = (struct vgw__sleep_kind){
+		.inner = instance->kind, .level = instance->model->sleep_level, .mode = instance->model->sleep_mode,
+		.canary = instance->model->sleep_canary, .settle = vgw__memory_get_source(residency),
+	};
+	vgw__sleep_wrap(&instance->sleep);
+	instance->kind = &instance->sleep.kind;
+}
+
 vgw_status vgw__instance_new(struct vgw__instance **out, vgw_residency *residency, struct vgw__engine *engine,
 	vgw_registry *registry, const vgw_model *model, vgw_error *err)
 {
 	static const struct vgw__host_events events = {
 		.on_endpoints = on_endpoints, .on_progress = on_progress, .on_death = on_death,
+		.on_absence = on_absence, .on_presence = on_presence,
 	};
 	struct vgw__instance *instance = vgw__alloc(sizeof(*instance));
 	char *replica = vgw__printf("%s/0", model->name);
@@ -178,6 +242,7 @@ vgw_status vgw__instance_new(struct vgw__instance **out, vgw_residency *residenc
 	vgw_replica_spec spec = {
 		.size = sizeof(spec), .model = model->name, .served_name = model->served_name, .replica = replica,
 		.backend_json = model->backend_json, .state_dir = residency->state_dir, .devices = devices,
+		.sleep_level = model->sleep_level,
 	};
 	vgw_status status = instance && replica && print_devices(model, devices, sizeof(devices)) ? VGW_OK : VGW_NOMEM;
 
@@ -188,6 +253,8 @@ vgw_status vgw__instance_new(struct vgw__instance **out, vgw_residency *residenc
 		instance->registry = vgw_registry_ref(registry);
 		status = vgw__controllers_find(residency->controllers, &instance->kind, model->kind, err);
 	}
+	if (status == VGW_OK && vgw__sleep_is_needed(instance->kind, model->sleep_level))
+		wrap(instance, residency);
 	if (status == VGW_OK)
 		status = vgw__host_new(&instance->host, &events, instance, &residency->options.logger, err);
 	if (status == VGW_OK)

@@ -12,6 +12,7 @@
 
 #include "backend/host.h"
 #include "backend/registry.h"
+#include "backend/sleep.h"
 #include "core/model.h"
 #include "core/planner.h"
 #include "residency/executors.h"
@@ -26,6 +27,7 @@ struct vgw__instance {
 	const vgw_model *model;
 	vgw_registry *registry; /* holds the model */
 	const struct vgw__controller_kind *kind;
+	struct vgw__sleep_kind sleep; /* `kind` of a model that sleeps, over the kind of its controller */
 	vgw_host *host;
 	void *self;
 };
@@ -107,13 +109,17 @@ struct vgw__engine {
 	int progress_percent;
 	char progress_text[80];
 	char death_reason[200];
+	char notice_reason[200];
+	bool is_notice_of_presence;
 	uint32_t death_generation;
 	bool has_names;                 /* an endpoint is given by name: looked up again now and then */
 	atomic_uint generation;         /* of the engine's process */
 	atomic_bool is_progress_posted;
 	atomic_bool is_death_posted;
+	atomic_bool is_notice_posted;
 	vgw_message progress;
 	vgw_message death;
+	vgw_message notice;             /* somebody else brought it up or took it down */
 };
 
 /* Make an instance for a model: create() runs, nothing is started. */

@@ -53,6 +53,7 @@ struct vgw_residency {
 	vgw_residency_options options;  /* const after new, texts in it are not ours; see the copies below */
 	char *state_dir;                /* const after new, down to events; NULL: none */
 	struct vgw__strings preload;
+	struct vgw__strings memory_command; /* tells a device's free bytes; empty: what the machine has */
 	struct vgw__controllers *controllers;
 	struct vgw__planner_limits limits;
 	vgw_loop *loop;
@@ -122,6 +123,8 @@ void vgw__memory_after(struct vgw__operation *operation);   /* it is up */
 void vgw__memory_leaving(struct vgw__operation *operation); /* it is about to go */
 vgw_status vgw__memory_settle(struct vgw__operation *operation, vgw_error *err); /* until its memory is back */
 void vgw__memory_fini(struct vgw__memory *memory);
+/* What tells the devices' free memory; NULL: nothing here does. Also on the thread of apply. */
+struct vgw__settle *vgw__memory_get_source(vgw_residency *residency);
 
 /* --- waiters.c --- */
 
@@ -166,6 +169,8 @@ void vgw__asks_refuse(vgw_residency *residency); /* at the end */
 void vgw__reload_forget(vgw_residency *residency, int32_t slot);
 /* Nothing of the old configuration runs: the new instance takes over. */
 void vgw__reload_swap(struct vgw__engine *engine);
+/* The planner takes over an engine that its controller has found. The residency's thread. */
+void vgw__reload_adopt(struct vgw__engine *engine, enum vgw__depth depth);
 /* Durations changed: every model's configuration is told anew. */
 void vgw__reload_refresh(vgw_residency *residency);
 void vgw__table_fini(struct vgw__table *table); /* also of a zeroed one */

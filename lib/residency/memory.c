@@ -19,8 +19,15 @@ static const int64_t slack_bytes = INT64_C(256) * 1024 * 1024;
 
 /* --- the source ----------------------------------------------------------------------------------------------- */
 
-/* Found when it is first needed, because finding it may take a while. NULL: there is none. */
-static struct vgw__settle *get_source(vgw_residency *residency)
+/* Found when it is first needed, because finding it may take a while. */
+static vgw_status find_source(vgw_residency *residency, struct vgw__settle **out)
+{
+	if (residency->memory_command.count > 0)
+		return vgw__settle_new_command(out, &residency->memory_command, NULL);
+	return vgw__settle_new_best(out, 0, NULL);
+}
+
+struct vgw__settle *vgw__memory_get_source(vgw_residency *residency)
 {
 	struct vgw__memory *memory = &residency->memory;
 	struct vgw__settle *source;
@@ -28,7 +35,7 @@ static struct vgw__settle *get_source(vgw_residency *residency)
 	(void)pthread_mutex_lock(&memory->lock);
 	if (!memory->is_sought) {
 		memory->is_sought = true;
-		if (vgw__settle_new_best(&memory->source, 0, NULL) == VGW_OK)
+		if (find_source(residency, &memory->source) == VGW_OK)
 			vgw__log(&residency->options.logger, VGW_LOG_DEBUG, "residency", NULL,
 				"the devices' memory is told by: %s", memory->source->ops->name);
 	}
@@ -41,7 +48,7 @@ static struct vgw__settle *get_source(vgw_residency *residency)
 static int64_t read_free(const struct vgw__operation *operation, int32_t device)
 {
 	vgw_residency *residency = operation->engine->residency;
-	struct vgw__settle *source = get_source(residency);
+	struct vgw__settle *source = vgw__memory_get_source(residency);
 	struct vgw__device_memory memory;
 
 	if (!source || vgw__settle_read(source, residency->device_names[device], vgw_now_ms() + READ_MS,
@@ -169,7 +176,7 @@ vgw_status vgw__memory_settle(struct vgw__operation *operation, vgw_error *err)
 {
 	vgw_residency *residency = operation->engine->residency;
 	int cancel_fd = vgw_host_get_cancel_fd(operation->instance->host);
-	struct vgw__settle *source = get_source(residency);
+	struct vgw__settle *source = vgw__memory_get_source(residency);
 	bool is_told = false;
 	vgw_status status = VGW_OK;
 

@@ -86,13 +86,10 @@ static void tell(vgw_residency *residency, const struct vgw__engine *engine, enu
 	(void)vgw__manager_step(residency, &event);
 }
 
-/* The planner takes over what adopt() took hold of. */
-static void tell_adoption(vgw_residency *residency, struct vgw__engine *engine)
+void vgw__reload_adopt(struct vgw__engine *engine, enum vgw__depth depth)
 {
-	const struct vgw__event adopt = {
-		.kind = VGW__EVENT_ADOPT, .model = engine->slot,
-		.depth = engine->is_adopted_asleep ? VGW__DEPTH_SLEEP : VGW__DEPTH_STOP,
-	};
+	vgw_residency *residency = engine->residency;
+	const struct vgw__event adopt = { .kind = VGW__EVENT_ADOPT, .model = engine->slot, .depth = depth };
 	struct vgw__event died = { .kind = VGW__EVENT_DIED, .model = engine->slot, .failure = VGW__FAILURE_UNKNOWN };
 	struct vgw__replica_view now;
 
@@ -239,7 +236,8 @@ static void run_apply(struct vgw__ask *ask)
 	publish(apply, engines);
 	for (size_t i = 0; i < apply->count; i++) {
 		if (apply->changes[i].is_new && apply->changes[i].engine->is_adopted)
-			tell_adoption(residency, apply->changes[i].engine);
+			vgw__reload_adopt(apply->changes[i].engine, apply->changes[i].engine->is_adopted_asleep
+				? VGW__DEPTH_SLEEP : VGW__DEPTH_STOP);
 	}
 	preload(residency);
 	vgw__store_touch(residency);
@@ -300,7 +298,7 @@ static vgw_status prepare(vgw_residency *residency, struct apply *apply, size_t 
 	status = vgw__controllers_find(residency->controllers, &kind, model->kind, err);
 	if (status != VGW_OK)
 		return vgw_error_set(err, status, 0, "model '%.60s'", model->name);
-	is_unmanaged = (kind->ops.flags & VGW_CONTROLLER_UNMANAGED) != 0;
+	is_unmanaged = (kind->ops.flags & VGW_CONTROLLER_UNMANAGED) && !vgw__sleep_is_needed(kind, model->sleep_level);
 	for (size_t i = 0; i < residency->table.count && !engine; i++) {
 		old = vgw_registry_get_model(residency->table.registry, i);
 		if (strcmp(old->name, model->name) == 0)
@@ -319,9 +317,8 @@ static vgw_status prepare(vgw_residency *residency, struct apply *apply, size_t 
 /* Last used first: when there is not room for all, the others are the ones that go. */
 static void adopt(vgw_residency *residency, struct apply *apply)
 {
-	if (!vgw__store_get_records(residency->store))
-		return;
-	vgw__adopt_stop_strays(residency, apply->registry);
+	if (vgw__store_get_records(residency->store))
+		vgw__adopt_stop_strays(residency, apply->registry);
 	for (size_t i = 0; i < apply->count; i++) {
 		struct change *change = &apply->changes[i];
 

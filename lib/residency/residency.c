@@ -55,6 +55,12 @@ static vgw_status take_options(vgw_residency *residency, const vgw_residency_opt
 		if (!vgw__strings_add(&residency->preload, options->preload[i]))
 			return VGW_NOMEM;
 	}
+	for (size_t i = 0; i < options->memory_command_count; i++) {
+		if (!vgw__strings_add(&residency->memory_command, options->memory_command[i]))
+			return VGW_NOMEM;
+	}
+	options->memory_command = NULL;
+	options->memory_command_count = 0;
 	options->devices = NULL;
 	options->preload = NULL;
 	options->state_dir = residency->state_dir;
@@ -319,6 +325,7 @@ void vgw_residency_free(vgw_residency *residency)
 	vgw__free(residency->free_waiters);
 	for (size_t i = 0; i < VGW__GROUPS_MAX; i++)
 		vgw__free(residency->group_names[i]);
+	vgw__strings_fini(&residency->memory_command);
 	vgw__strings_fini(&residency->preload);
 	vgw__free(residency->state_dir);
 	vgw__memory_fini(&residency->memory);

@@ -75,17 +75,25 @@ static void on_log(void *user, vgw_log_level level, const char *area, const char
 	(void)pthread_mutex_unlock(&rig->mutex);
 }
 
+const char *rig_get_engine(void)
+{
+	find_engine();
+	return engine_path;
+}
+
 vgw_status rig_create(struct rig *rig, const char *json, vgw_error *err)
 {
 	const vgw_replica_spec spec = { .size = sizeof(spec), .model = "big", .served_name = "org/big",
-		.replica = "big/0", .backend_json = json, .state_dir = rig->state_dir, .devices = "0,1" };
+		.replica = "big/0", .backend_json = json, .state_dir = rig->state_dir, .devices = "0,1",
+		.sleep_level = rig->sleep_level };
 
 	return rig->kind->ops.create(&rig->self, &spec, rig->host, rig->kind->user, err);
 }
 
 static void make_controllers(struct rig *rig, const char *kind)
 {
-	static const struct vgw__host_events events = { on_endpoints, on_progress, on_death };
+	static const struct vgw__host_events events = { .on_endpoints = on_endpoints, .on_progress = on_progress,
+		.on_death = on_death };
 	const vgw_logger logger = { .fn = on_log, .user = rig, .level = VGW_LOG_DEBUG };
 
 	assert_int_equal(vgw__controllers_new(&rig->controllers, NULL), VGW_OK);

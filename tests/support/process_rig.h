@@ -22,6 +22,7 @@ struct rig {
 	const struct vgw__controller_kind *kind;
 	vgw_host *host;
 	void *self;
+	uint32_t sleep_level; /* of the instances made from here on */
 	char state_dir[64];
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
@@ -41,6 +42,7 @@ int rig_tear_down(void **state);
 /* As after a restart of the gateway: everything of it anew but its folder. Engines go on. */
 void rig_renew(struct rig *rig);
 
+const char *rig_get_engine(void); /* the simulator's path */
 vgw_status rig_create(struct rig *rig, const char *json, vgw_error *err);
 /* The simulator with more arguments (", \"--x\"") and more configuration (", \"stop_timeout\": 1"). */
 void rig_make_engine(struct rig *rig, const char *arguments, const char *more);

@@ -84,10 +84,10 @@ static void a_mistake_in_a_model_is_named_with_its_place_and_remedy(void **state
 			"{kind: static, urls: [http://127.0.0.1:8001]}" },
 		{ "models:\n  small: {backend: {urls: [http://h]}}\n",
 			"c.yaml:2:11: models.small.backend: key 'kind' is missing; it is one of static, "
-			"process, docker" },
+			"process, docker, http" },
 		{ "models:\n  small: {backend: {kind: sttaic}}\n",
 			"c.yaml:2:27: models.small.backend.kind: 'sttaic' is no kind of backend (there are "
-			"static, process, docker); "
+			"static, process, docker, http); "
 			"did you mean 'static'?" },
 		{ "models:\n  small: {backend: {kind: static}}\n",
 			"c.yaml:2:11: models.small.backend: key 'urls' is missing; it is a list of URLs such "
