@@ -97,6 +97,18 @@ static vgw_status find_url(struct vgw__docker *docker, const json_t *inspected,
 	return VGW_OK;
 }
 
+/* Podman takes the request and forgets it: better to hear of it here than to wonder at the engine's words. */
+static void check_gpus(const struct vgw__docker *docker, const json_t *inspected)
+{
+	const json_t *host = json_object_get(inspected, "HostConfig");
+
+	if ((docker->config.gpu_ids.count == 0 && docker->config.gpu_count == 0) ||
+		json_array_size(json_object_get(host, "DeviceRequests")) > 0)
+		return;
+	vgw__log(vgw_host_get_logger(docker->host), VGW_LOG_WARN, "docker", docker->config.model,
+		"the engine at %s ignores `gpus`, as Podman does: the container has none", docker->daemon->client.name);
+}
+
 vgw_status vgw__docker_take_hold(struct vgw__docker *docker, double since, int64_t deadline_ms,
 	struct vgw__docker_problem *problem)
 {
@@ -116,6 +128,7 @@ vgw_status vgw__docker_take_hold(struct vgw__docker *docker, double since, int64
 	if (status != VGW_OK)
 		return status;
 	vgw__docker_read_state(&state, inspected);
+	check_gpus(docker, inspected);
 	if (state.is_running)
 		status = find_url(docker, inspected, problem);
 	else

@@ -261,6 +261,17 @@ int64_t rig_await_death(struct rig *rig)
 	return vgw_now_ms() - before;
 }
 
+int rig_count_deaths(struct rig *rig, bool is_reset)
+{
+	int deaths;
+
+	(void)pthread_mutex_lock(&rig->mutex);
+	deaths = rig->deaths;
+	rig->deaths = is_reset ? 0 : deaths;
+	(void)pthread_mutex_unlock(&rig->mutex);
+	return deaths;
+}
+
 void rig_read_log(struct rig *rig, char *text, size_t size)
 {
 	int fd = open(rig_describe(rig).log_path, O_RDONLY | O_CLOEXEC);

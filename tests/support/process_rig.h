@@ -57,6 +57,7 @@ struct vgw__host_report rig_report_of(struct rig *rig);
 bool rig_lives(pid_t pid);
 size_t rig_count_of_engine(const char *identity); /* living processes that carry the nonce of this identity */
 int64_t rig_await_death(struct rig *rig);         /* how long until a death was reported, in ms */
+int rig_count_deaths(struct rig *rig, bool is_reset); /* so far; reset: count from here */
 void rig_read_log(struct rig *rig, char *text, size_t size);
 
 #define assert_says(text, wanted)                                                                                \

@@ -28,7 +28,7 @@ static void a_killed_container_is_noticed_within_a_second(void **state)
 	kill_container(facts.container);
 	assert_in_range(rig_await_death(rig), 0, 1000);
 	assert_says(rig->death, "exit code 137 (killed by SIGKILL) after");
-	assert_int_equal(rig->deaths, 1);
+	assert_int_equal(rig_count_deaths(rig, false), 1);
 	rig_activate_well(rig);
 	assert_string_not_equal(rig_describe(rig).container, facts.container);
 	assert_int_equal(docker_count(), 1);
@@ -67,7 +67,7 @@ static void a_stop_that_we_asked_for_is_no_death(void **state)
 	docker_make_engine(rig, "", "");
 	rig_activate_well(rig);
 	rig_stop_well(rig);
-	assert_int_equal(rig->deaths, 0);
+	assert_int_equal(rig_count_deaths(rig, false), 0);
 }
 
 /* --- after our restart --- */
@@ -196,7 +196,7 @@ static void containers_that_ended_while_the_engine_was_down_are_noticed_when_it_
 	rig_activate_well(rig);
 	docker_control("kill", false); /* the container goes on; an engine that comes back stops it */
 	assert_int_equal(docker_get(rig->url, "/health"), 200);
-	assert_int_equal(rig->deaths, 0);
+	assert_int_equal(rig_count_deaths(rig, false), 0);
 	docker_control("start", false);
 	assert_in_range(rig_await_death(rig), 0, 5000);
 	rig_activate_well(rig);
@@ -212,7 +212,7 @@ static void after_a_restart_of_the_engine_deaths_are_noticed_at_once_again(void 
 	(void)rig_await_death(rig);
 	docker_control("start", false);
 	rig_activate_well(rig);
-	rig->deaths = 0;
+	(void)rig_count_deaths(rig, true);
 	kill_container(rig_describe(rig).container);
 	assert_in_range(rig_await_death(rig), 0, 2500);
 }
