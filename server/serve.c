@@ -212,7 +212,7 @@ static int publish(struct service *service, const struct config *config, char *w
 }
 
 /* Limits in Redis, if that is configured. */
-static int open_limits(struct service *service, vgw_gateway_options *options)
+static vgw_status open_limits(struct service *service, vgw_gateway_options *options, vgw_error *err)
 {
 	const struct config *config = service->config;
 	const struct limits_redis_options limits = {
@@ -224,14 +224,12 @@ static int open_limits(struct service *service, vgw_gateway_options *options)
 	char why[256];
 
 	if (strcmp(config->auth.store, "memory") == 0)
-		return 0;
-	if (limits_redis_new(&service->limits, &limits, why, sizeof(why)) != 0) {
-		say(service, VGW_LOG_ERROR, "auth.store: %s", why);
-		return -1;
-	}
+		return VGW_OK;
+	if (limits_redis_new(&service->limits, &limits, why, sizeof(why)) != 0)
+		return vgw_error_set(err, VGW_INVALID, 0, "auth.store: %.200s", why);
 	options->limit_store = &limits_redis_ops;
 	options->limit_store_user = service->limits;
-	return 0;
+	return VGW_OK;
 }
 
 static int stage_keys(struct service *service, const struct config *config, char *why, size_t size)
@@ -307,14 +305,12 @@ static int start(struct service *service)
 	service->logger = log_sink_get_logger(service->sink);
 	raise_descriptors(service);
 	status = apply_gateway_options(&options, &room, config, service->logger, &err);
-	if (status == VGW_OK && open_limits(service, &options) != 0)
-		status = VGW_INTERNAL; /* said already */
+	if (status == VGW_OK)
+		status = open_limits(service, &options, &err);
 	if (status == VGW_OK)
 		status = vgw_gateway_new(&service->gateway, &options, &err);
 	apply_room_free(&room);
 	if (status != VGW_OK) {
-		if (err.status == VGW_OK)
-			return -1;
 		say(service, VGW_LOG_ERROR, "%s", err.text);
 		return -1;
 	}
