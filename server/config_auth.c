@@ -21,8 +21,6 @@ static const char *find_problem(const struct config_auth_key *key)
 	}
 	if (!key->key == !key->sha256)
 		return "give either 'key' or 'sha256'";
-	if (key->key && strlen(key->key) < 8)
-		return "the key is shorter than 8 bytes: it can be guessed";
 	if (key->sha256 && !is_digest(key->sha256))
 		return "'sha256' is not 64 hexadecimal digits (printf %s KEY | sha256sum)";
 	for (size_t i = 0; i < key->models.count; i++) {

@@ -24,7 +24,11 @@ static const char full[] =
 	"      kind: process\n"
 	"      command: [a, --k=${UP}, ${PORT}, $$5, \"\", \"- x\"]\n"
 	"      env: {HF_TOKEN: literal, SHOWN: \"x\"}\n"
-	"    request: {defaults: {a: \"1\", b: 1, c: [~, \"null\", -0.5, 1e+5], \"d e\": {f: \"\"}}}\n";
+	"    request: {defaults: {a: \"1\", b: 1, c: [~, \"null\", -0.5, 1e+5], \"d e\": {f: \"\"}}}\n"
+	"auth:\n"
+	"  keys:\n"
+	"    - {name: alice, key: keysecret, models: [\"big*\"], rpm: 60, priority: batch}\n"
+	"    - {name: bob, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF, admin: true}\n";
 
 static const char *const environment[] = { "UP=upsecret", "VLLMGW_WORKERS=3", "HOME=/h", NULL };
 
@@ -43,6 +47,10 @@ static void printing_loads_as_the_same_configuration(void **state)
 		again->models.items[1].request_defaults_json, config->models.items[1].request_defaults_json);
 	assert_string_equal(again->models.items[1].aliases.items[1], "x: y");
 	assert_true(again->models.items[0].is_unlisted);
+	assert_int_equal(again->auth.keys.count, 2);
+	assert_string_equal(again->auth.keys.items[0].models.items[0], "big*");
+	assert_int_equal(again->auth.keys.items[0].priority, CONFIG_PRIORITY_BATCH);
+	assert_true(again->auth.keys.items[1].is_admin);
 	free(text);
 	free(text_again);
 	config_free(config);
@@ -75,6 +83,7 @@ static void no_secret_is_printed(void **state)
 	assert_null(strstr(text, "topsecret"));
 	assert_null(strstr(text, "upsecret"));
 	assert_null(strstr(text, "literal"));
+	assert_null(strstr(text, "keysecret"));
 	assert_non_null(strstr(text, "\n  key: \"***\"  # c.yaml:2\n"));
 	assert_non_null(strstr(text, "\n      api_key: \"***\"  # c.yaml:9, from the environment\n"));
 	assert_non_null(strstr(text,
