@@ -11,6 +11,8 @@
 
 enum { COLUMNS_MAX = 16 };
 
+static void complain(const char *format, va_list ap) __attribute__((format(printf, 1, 0)));
+
 static void complain(const char *format, va_list ap)
 {
 	(void)fputs("vllmgw: ", stderr);

@@ -105,6 +105,15 @@ def test_with_a_key_only_the_key_opens_every_route():
             assert code(gateway.ask("GET", "/admin/state", headers=[line, "Origin: http://evil"])) == "origin_not_allowed"
 
 
+def test_a_users_key_is_not_enough():
+    keys = [{"name": "alice", "key": "alices-key-0123"}, {"name": "root", "key": "roots-key-01234", "admin": True}]
+    with Admin({"a": model("a")}, auth={"keys": keys}) as gateway:
+        for method, path in admin_routes():
+            answer = gateway.ask(method, path, headers=["Authorization: Bearer alices-key-0123"])
+            assert (answer.status, code(answer)) == (403, "permission_denied"), path
+        assert gateway.ask("GET", "/admin/state", headers=["X-API-Key: roots-key-01234"]).status == 200
+
+
 def test_a_listener_of_its_own_takes_the_routes_away_from_the_others(tmp_path):
     path = str(tmp_path / "admin.sock")
     with Admin({"a": model("a")}, admin={"listen": f"unix:{path}"}) as gateway:
