@@ -262,7 +262,7 @@ DANGEROUS = ["/sleep", "/sleep?level=1", "/wake_up", "/is_sleeping", "/invocatio
              "/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache", "/update_weights", "/init_weight_transfer",
              "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/abort_requests", "/scale_elastic_ep", "/ping", "/load",
              "/server_info", "/start_profile", "/stop_profile", "/docs", "/openapi.json", "/_engine/requests",
-             "/v1/responses/resp_1", "/v1/responses/resp_1/cancel", "/admin", "/admin/state"]
+             "/v1/responses/resp_1", "/v1/responses/resp_1/cancel", "/admin"]
 
 
 @pytest.mark.parametrize("path", DANGEROUS)
