@@ -69,8 +69,8 @@ static void the_usage_event_goes_wherever_the_stream_is_cut(void **state)
 static void every_other_event_passes_byte_for_byte(void **state)
 {
 	static const char *const texts[] = {
-		TOKEN "\n\n" TOKEN "\n\ndata: [DONE]\n\n",
-		": keepalive\n\n" TOKEN "\n\n",
+		(TOKEN "\n\n" TOKEN "\n\ndata: [DONE]\n\n"),
+		(": keepalive\n\n" TOKEN "\n\n"),
 		"data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n",
 		"data: {\"choices\":[],\"usage\":null}\n\n",
 		"data: {\"choices\":[{\"text\":\"\\\"choices\\\":[]\"}],\"usage\":{}}\n\n",
@@ -81,7 +81,7 @@ static void every_other_event_passes_byte_for_byte(void **state)
 		"data: {\"choices\":[],\"usage\":{}\n\n",
 		"data: {\"choices\":[],\"usage\":{}}",
 		"data: {\"choices\":",
-		"\n\n\n" TOKEN,
+		("\n\n\n" TOKEN),
 		"",
 	};
 	struct out out;
