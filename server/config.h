@@ -193,6 +193,11 @@ struct config {
 		enum config_on_exit on_exit;
 	} residency;
 	struct config_memories devices; /* empty: discover them */
+	struct {
+		bool ai_backend_gateway;
+		struct config_strings allowed_models; /* empty: all */
+		const char *default_model;            /* NULL: the first of the engine's list */
+	} compat;
 	const char *default_model;      /* NULL: a request must name one; else a model's name or alias */
 	const struct config_model *defaults; /* `defaults:`, as a model without name and backend */
 	struct config_models models;

@@ -139,6 +139,14 @@ enum {
 		"What happens to engines at a clean stop: stopped, or left for the next start")              \
 	XX("devices", DEVICES, 0, 0, NULL, "{}", 0, devices,                                                 \
 		"Devices and their memory budgets; empty: discovered, or one device without a budget")       \
+	XX("compat.ai_backend_gateway", FLAG, 0, 0, NULL, "false", 0, compat.ai_backend_gateway,             \
+		"The simple API of AI Backend Gateway: /api/chat, /api/chat/stream, /api/embeddings, "       \
+		"/api/models")                                                                               \
+	XX("compat.allowed_models", TEXTS, 0, 0, NULL, "[]", 0, compat.allowed_models,                       \
+		"Models that the simple API shows and serves, as the engines call them; empty: all")         \
+	XX("compat.default_model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, compat.default_model,          \
+		"Model of the simple API's requests that name none, as its engine calls it; null: the "      \
+		"first that the engine lists")                                                               \
 	XX("default_model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, default_model,                        \
 		"Model of requests that name none or an unknown one; null: they are refused")                \
 	XX("defaults", DEFAULTS, 0, 0, NULL, "{}", 0, defaults,                                              \
@@ -149,7 +157,7 @@ enum {
 	XX("aliases", TEXTS, 0, 0, NULL, "[]", CONFIG_OWN, aliases,                                          \
 		"Other names; one that ends in * matches every name that begins so")                         \
 	XX("served_name", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_OWN, served_name,               \
-		"What the engine calls the model; null: the model's name")                                   \
+		"What the engine calls the model; null: the model's name; \"*\": as the request names it")                                   \
 	XX("backend", BACKEND, 0, 0, NULL, NULL, CONFIG_OWN, backend_json,                                   \
 		"Where the engine is or how it is started; `kind` decides which keys there are")             \
 	XX("balance", WORD, 0, 0, CONFIG_BALANCES(CONFIG_WORD), "least_outstanding", 0, balance,             \

@@ -27,7 +27,7 @@ typedef struct vgw_memory {
 typedef struct vgw_model_options {
 	size_t size;               /* set by VGW_MODEL_OPTIONS_INIT */
 	const char *name;          /* what requests call it */
-	const char *served_name;   /* what the engine calls it; NULL: name */
+	const char *served_name;   /* what the engine calls it; NULL: name; "*": as the request names it */
 	const char *const *aliases; /* further names and prefix patterns ("big-*") */
 	size_t alias_count;
 	const char *kind;          /* kind of its controller: "static", "process", ... */

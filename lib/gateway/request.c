@@ -131,7 +131,8 @@ static vgw_status splice(vgw_call *call, struct reading *reading, struct vgw__sp
 	bool was_wanted = false;
 	vgw_status status = VGW_OK;
 
-	if (scan->body[VGW__BODY_MODEL].kind == 0 || strcmp(reading->name, model->served_name) != 0)
+	if (strcmp(model->served_name, "*") != 0 &&
+		(scan->body[VGW__BODY_MODEL].kind == 0 || strcmp(reading->name, model->served_name) != 0))
 		status = vgw__splice_set_string(out, "model", model->served_name, strlen(model->served_name), err);
 	if (status == VGW_OK && scan->body[VGW__BODY_REQUEST_ID].kind != 0)
 		status = vgw__splice_remove(out, "request_id", err);
