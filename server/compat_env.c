@@ -56,6 +56,7 @@ static struct node *parse(struct compat *compat, const char *variable)
 
 /* --- vLLM Dynamic Gateway ------------------------------------------------------------------------------------- */
 
+/* What the variables do not say, such as the image, a file may. */
 static void fill_container(struct compat *compat, struct node *model, const char *variable, const char *repository)
 {
 	static const char utilization[] = "VLLM_GPU_MEMORY_UTILIZATION", token[] = "HUGGING_FACE_HUB_TOKEN";
@@ -65,11 +66,12 @@ static void fill_container(struct compat *compat, struct node *model, const char
 
 	compat_put(compat, model, "served_name", variable, repository);
 	compat_put(compat, model, "backend.kind", variable, "docker");
-	compat_put(compat, model, "backend.image", variable, "vllm/vllm-openai:latest");
+	compat_put_default(compat, model, "backend.image", variable, "vllm/vllm-openai:latest");
 	compat_put_node(compat, model, "backend.args", compat_list(compat, share ? utilization : variable, args));
-	compat_put(compat, model, "backend.gpus", variable, "all");
-	compat_put(compat, model, "backend.ipc", variable, "host");
-	compat_put_node(compat, model, "backend.mounts", compat_list(compat, variable, mounts));
+	compat_put_default(compat, model, "backend.gpus", variable, "all");
+	compat_put_default(compat, model, "backend.ipc", variable, "host");
+	if (model && !node_get_path(model, "backend.mounts"))
+		compat_put_node(compat, model, "backend.mounts", compat_list(compat, variable, mounts));
 	compat_put(compat, model, "backend.container_name", "VLLM_HOST", host ? host : "vllm_server");
 	compat_put(compat, model, "backend.network", "DOCKER_NETWORK_NAME", compat_get(compat, "DOCKER_NETWORK_NAME"));
 	compat_put(compat, model, "backend.env.HUGGING_FACE_HUB_TOKEN", token, compat_get(compat, token));
@@ -99,7 +101,7 @@ static void apply_dynamic_gateway(struct compat *compat)
 	compat_put(compat, compat->root, "residency.max_resident", variable, "1");
 	for (const struct node *item = map ? map->first : NULL; item; item = item->next) {
 		if (item->kind == NODE_SCALAR && *item->text)
-			fill_container(compat, compat_add_model(compat, variable, item->key), variable, item->text);
+			fill_container(compat, compat_get_model(compat, variable, item->key), variable, item->text);
 		else
 			config_report_error(compat->report, &place, NULL,
 				"'%.60s' must be the text of a model's repository, such as \"google/gemma-3-4b-it\"",
@@ -150,7 +152,7 @@ static void put_limits(struct compat *compat, const char *signature)
 	if (compat_get(compat, rate))
 		compat_put(compat, compat->root, "auth.per_ip_rpm", rate, compat_get(compat, rate));
 	else
-		compat_put_default(compat, "auth.per_ip_rpm", signature, "60");
+		compat_put_default(compat, compat->root, "auth.per_ip_rpm", signature, "60");
 	if (compat_get_flag(compat, "USE_REDIS", false)) {
 		compat_put(compat, compat->root, "auth.store", redis,
 			compat_get(compat, redis) ? compat_get(compat, redis) : "redis://localhost:6379/0");
@@ -165,7 +167,7 @@ static void put_limits(struct compat *compat, const char *signature)
 /* A route sends each model's name on as it is: the engine knows what it serves. */
 static void put_route(struct compat *compat, const char *variable, const char *key, const char *url)
 {
-	struct node *model = compat_add_model(compat, variable, key);
+	struct node *model = compat_get_model(compat, variable, key);
 
 	put_engine(compat, model, variable, url);
 	compat_put(compat, model, "served_name", variable, "*");
@@ -230,7 +232,7 @@ static void apply_models(struct compat *compat)
 	for (struct node *item = map ? map->first : NULL; item; item = next) {
 		next = item->next;
 		if (item->kind == NODE_SCALAR) {
-			put_engine(compat, compat_add_model(compat, variable, item->key), variable, item->text);
+			put_engine(compat, compat_get_model(compat, variable, item->key), variable, item->text);
 		} else {
 			struct node *models = compat_get_models(compat, variable);
 

@@ -28,7 +28,6 @@ struct node *compat_scalar(struct compat *compat, const char *variable, const ch
 	if (!node)
 		return NULL;
 	node->is_literal = true;
-	node->is_quoted = true;
 	node->text = config_arena_strdup(compat->arena, text);
 	return node->text ? node : NULL;
 }
@@ -59,11 +58,11 @@ void compat_put(struct compat *compat, struct node *map, const char *path, const
 	compat_put_node(compat, map, path, compat_scalar(compat, variable, text));
 }
 
-/* What the system does when nobody says otherwise. */
-void compat_put_default(struct compat *compat, const char *path, const char *variable, const char *text)
+void compat_put_default(struct compat *compat, struct node *map, const char *path, const char *variable,
+	const char *text)
 {
-	if (!node_get_path(compat->root, path))
-		compat_put(compat, compat->root, path, variable, text);
+	if (map && !node_get_path(map, path))
+		compat_put(compat, map, path, variable, text);
 }
 
 struct node *compat_get_models(struct compat *compat, const char *variable)
@@ -78,12 +77,14 @@ struct node *compat_get_models(struct compat *compat, const char *variable)
 	return models;
 }
 
-/* A new one, in place of the file's of that name. */
-struct node *compat_add_model(struct compat *compat, const char *variable, const char *name)
+struct node *compat_get_model(struct compat *compat, const char *variable, const char *name)
 {
 	struct config_place place = compat_place_of(variable);
-	struct node *models = compat_get_models(compat, variable), *model = node_new(compat->arena, NODE_MAP, &place);
+	struct node *models = compat_get_models(compat, variable), *model = node_get(models, name);
 
+	if (model && model->kind == NODE_MAP)
+		return model;
+	model = node_new(compat->arena, NODE_MAP, &place);
 	return models && model && node_put(compat->arena, models, name, model) ? model : NULL;
 }
 
@@ -153,7 +154,7 @@ void compat_put_port(struct compat *compat, const char *const *variables, const 
 			config_arena_printf(compat->arena, "0.0.0.0:%s", value));
 		return;
 	}
-	compat_put_default(compat, "listen", signature, config_arena_printf(compat->arena, "0.0.0.0:%s", otherwise));
+	compat_put_default(compat, compat->root, "listen", signature, config_arena_printf(compat->arena, "0.0.0.0:%s", otherwise));
 }
 
 /* "a, b" */

@@ -27,7 +27,8 @@ struct node *compat_list(struct compat *compat, const char *variable, const char
 void compat_put_node(struct compat *compat, struct node *map, const char *path, struct node *node);
 void compat_put(struct compat *compat, struct node *map, const char *path, const char *variable, const char *text);
 /* What a system does when nobody says otherwise: not over what is there. */
-void compat_put_default(struct compat *compat, const char *path, const char *variable, const char *text);
+void compat_put_default(struct compat *compat, struct node *map, const char *path, const char *variable,
+	const char *text);
 void compat_put_seconds(struct compat *compat, const char *path, const char *variable);
 /* "a, b" */
 void compat_put_list(struct compat *compat, const char *path, const char *variable);
@@ -36,8 +37,8 @@ void compat_put_port(struct compat *compat, const char *const *variables, const 
 	const char *signature);
 
 struct node *compat_get_models(struct compat *compat, const char *variable);
-/* A new one, in place of the file's of that name. */
-struct node *compat_add_model(struct compat *compat, const char *variable, const char *name);
+/* The file's of that name, or a new one. */
+struct node *compat_get_model(struct compat *compat, const char *variable, const char *name);
 
 void compat_wrong(struct compat *compat, const char *variable, const char *expected);
 /* Only if the variable is set. */
