@@ -78,7 +78,7 @@ static int print_routes(void)
 {
 	static const char *const who[] = { [ROUTE_USER] = "user", [ROUTE_PUBLIC] = "everybody",
 		[ROUTE_OPERATOR] = "operator", [ROUTE_ADMIN] = "admin" };
-	struct routes *routes = routes_new();
+	struct routes *routes = routes_new(true);
 	const struct route *route;
 
 	if (!routes)

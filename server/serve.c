@@ -8,6 +8,7 @@
 #include "serve.h"
 
 #include "apply.h"
+#include "catalogue.h"
 #include "keys.h"
 #include "limits_redis.h"
 #include "notify.h"
@@ -36,6 +37,7 @@ struct service {
 	vgw_gateway *gateway;
 	struct routes *routes;
 	struct desk *desk;
+	struct catalogue *catalogue; /* NULL: nobody asks for it */
 	pthread_mutex_t reload_lock; /* held while the configuration or the keys are read again */
 	struct keys *keys;
 	struct limits_redis *limits; /* NULL: counted in this process */
@@ -157,6 +159,7 @@ static int open_front(struct service *service)
 		.gateway = service->gateway,
 		.routes = service->routes,
 		.desk = service->desk,
+		.catalogue = service->catalogue,
 		.keys = service->keys,
 		.public_metrics = config->auth.public_metrics,
 		.access_log = config->log.access ? &service->access : NULL,
@@ -202,6 +205,8 @@ static int publish(struct service *service, const struct config *config, char *w
 		status = vgw_gateway_apply(service->gateway, registry, &err);
 	if (status == VGW_OK)
 		status = vgw_residency_configure(vgw_gateway_get_residency(service->gateway), &room.residency, &err);
+	if (status == VGW_OK && service->catalogue && catalogue_configure(service->catalogue, config) != 0)
+		status = vgw_error_set(&err, VGW_NOMEM, 0, "out of memory");
 	apply_room_free(&room);
 	vgw_registry_unref(registry);
 	if (status != VGW_OK) {
@@ -295,7 +300,7 @@ static int start(struct service *service)
 		return -1;
 	}
 	service->sink = log_sink_new(STDERR_FILENO, is_json_wanted(config), config->log.level);
-	service->routes = routes_new();
+	service->routes = routes_new(config->compat.ai_backend_gateway);
 	if (!service->sink || !service->routes ||
 		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) != 0) {
 		(void)fputs("error: out of memory\n", stderr);
@@ -319,6 +324,10 @@ static int start(struct service *service)
 		say(service, VGW_LOG_ERROR, "out of memory, or without SHA-256");
 		return -1;
 	}
+	if (config->compat.ai_backend_gateway && !(service->catalogue = catalogue_new())) {
+		say(service, VGW_LOG_ERROR, "the thread that asks engines for their models cannot be started");
+		return -1;
+	}
 	if (stage_keys(service, config, why, sizeof(why)) != 0 || publish(service, config, why, sizeof(why)) != 0)
 		return -1;
 	keys_commit(service->keys);
@@ -328,6 +337,8 @@ static int start(struct service *service)
 		say(service, VGW_LOG_ERROR, "the thread for administrators' requests cannot be started");
 		return -1;
 	}
+	if (service->catalogue)
+		catalogue_wait(service->catalogue);
 	return open_front(service);
 }
 
@@ -428,6 +439,7 @@ int serve(struct config *config, const struct args *args)
 	}
 	desk_stop(service.desk);
 	front_free(service.front);
+	catalogue_free(service.catalogue);
 	desk_free(service.desk);
 	keys_free(service.keys);
 	limits_redis_free(service.limits);

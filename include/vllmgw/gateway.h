@@ -103,6 +103,8 @@ typedef struct vgw_request {
 	const char *tracestate;
 	vgw_principal *principal; /* who asks; the call takes a reference of its own. NULL: nobody in particular */
 	const char *address;      /* whom to count when there is no principal: "192.0.2.7"; NULL: nobody */
+	const char *model;        /* the configured model that serves it, whatever its body names; read during the call;
+				   * NULL: the body tells */
 } vgw_request;
 
 #define VGW_REQUEST_INIT { .size = sizeof(vgw_request) }

@@ -33,6 +33,7 @@ struct front_options {
 	struct keys *keys;             /* NULL: everybody may use everything */
 	bool public_metrics;
 	struct desk *desk;
+	struct catalogue *catalogue; /* NULL: no simple API */
 	struct access_log *access_log; /* NULL: none */
 	vgw_logger logger;
 	const struct front_listen *listens;

@@ -40,7 +40,7 @@ def print_config(config=None, fails=False, **variables):
 def curl(gateway, url, *args, timeout=30):
     """curl as a README writes it, but for the address; the answer."""
     url = re.sub(r"^http://[^/]*", gateway.url, url)
-    done = subprocess.run(["curl", "-sS", "-i", "--max-time", str(timeout), url, *args], capture_output=True,
+    done = subprocess.run(["curl", "-sS", "-i", "--raw", "--max-time", str(timeout), url, *args], capture_output=True,
                           timeout=timeout + 10)
     assert done.returncode == 0, done.stderr
     return Answer(re.sub(rb"(?i)^HTTP/1.1 100.*?\r\n\r\n", b"", done.stdout, flags=re.S))
