@@ -61,44 +61,6 @@ static void say(struct service *service, vgw_log_level level, const char *format
 	log_sink_log(service->sink, level, "server", NULL, text);
 }
 
-static vgw_status check_keys(vgw_gateway *gateway, const struct config *config, vgw_error *err)
-{
-	struct keys *keys = keys_new(gateway);
-	const char *problem;
-	char why[512] = "out of memory";
-	vgw_status status = VGW_OK;
-
-	if (!keys || keys_stage(keys, config, why, sizeof(why)) != 0)
-		status = vgw_error_set(err, VGW_INVALID, 0, "%.230s", why);
-	problem = strcmp(config->auth.store, "memory") != 0 ? limits_redis_check(config->auth.store) : NULL;
-	if (problem)
-		status = vgw_error_set(err, VGW_INVALID, 0, "auth.store: '%.100s' %s", config->auth.store, problem);
-	keys_free(keys);
-	return status;
-}
-
-vgw_status serve_check(const struct config *config, vgw_error *err)
-{
-	vgw_gateway_options options;
-	struct apply_room room = { 0 };
-	vgw_registry *registry = NULL;
-	vgw_gateway *gateway = NULL;
-	vgw_status status;
-
-	status = apply_gateway_options(&options, &room, config, (vgw_logger){ 0 }, err);
-	options.state_dir = NULL; /* nothing is written, nothing taken over */
-	if (status == VGW_OK)
-		status = vgw_gateway_new(&gateway, &options, err);
-	if (status == VGW_OK)
-		status = apply_registry(&registry, config, err);
-	if (status == VGW_OK)
-		status = check_keys(gateway, config, err);
-	vgw_registry_unref(registry);
-	vgw_gateway_free(gateway);
-	apply_room_free(&room);
-	return status;
-}
-
 /* --- starting ------------------------------------------------------------------------------------------------- */
 
 static bool is_json_wanted(const struct config *config)
@@ -154,6 +116,8 @@ static uint32_t worker_count(const struct config *config)
 
 static int open_front(struct service *service)
 {
+	static const char *const beats[] = { [CONFIG_HEARTBEAT_COMMENT] = ": keepalive\n\n",
+		[CONFIG_HEARTBEAT_DATA] = "data:\n\n", [CONFIG_HEARTBEAT_OFF] = NULL };
 	const struct config *config = service->config;
 	struct front_options options = {
 		.gateway = service->gateway,
@@ -171,6 +135,8 @@ static int open_front(struct service *service)
 		.queue_bytes = (uint64_t)config->limits.queue_bytes,
 		.header_timeout_ms = config->limits.header_timeout_ms,
 		.body_timeout_ms = config->limits.body_timeout_ms,
+		.heartbeat_ms = config->heartbeat.idle_ms,
+		.heartbeat = beats[config->heartbeat.style],
 		.write_timeout_ms = config->timeouts.idle_ms,
 	};
 	char why[256] = "";

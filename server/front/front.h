@@ -44,6 +44,8 @@ struct front_options {
 	uint64_t queue_bytes; /* of all bodies in memory */
 	int64_t header_timeout_ms;
 	int64_t body_timeout_ms;
+	int64_t heartbeat_ms;        /* silence of an event stream after which it is written to */
+	const char *heartbeat;       /* what is written then; NULL: nothing */
 	int64_t write_timeout_ms; /* a client that reads nothing for so long is cut off */
 };
 

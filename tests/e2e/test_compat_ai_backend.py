@@ -136,6 +136,18 @@ def test_an_engine_that_comes_later_is_found(tiny):
             assert ask(gateway, "/api/chat", '{"message": "hi"}', *JSON).json()["model"] == BIG
 
 
+def test_a_silent_stream_gets_heartbeats_between_its_events():
+    with Engine("--served-model-name", BIG, "--tokens", "3", "--itl", "500ms") as engine, \
+            from_environment(MODEL_ROUTE_slow=engine.url, SSE_HEARTBEAT_SECONDS="0.1") as gateway:
+        body = ask(gateway, "/api/chat/stream", '{"message": "hi"}', *JSON, "-N").body.decode()
+        pieces = body.split("\n\n")
+        assert pieces.count(": keepalive") >= 4, body
+        assert all(piece.startswith("data: ") for piece in pieces if piece not in ("", ": keepalive")), body
+        assert pieces[-2] == "data: [DONE]"
+        whole = ask(gateway, "/api/chat", '{"message": "hi"}', *JSON)
+        assert whole.status == 200 and b"keepalive" not in whole.body
+
+
 def test_without_its_variables_there_are_no_such_routes(tiny):
     from gateway import Gateway
     with Gateway({"small": tiny}) as gateway:
