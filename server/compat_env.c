@@ -5,6 +5,7 @@
  *   ALLOWED_MODELS_JSON                        vLLM Dynamic Gateway: a container per model, one at a time
  *   MODEL_ROUTE_*, or VLLM_BASE_URL and
  *   one of the simple API's own variables      AI Backend Gateway: a running engine per route
+ *   VLLM_BASE_URL                              vLLM Model Router: one server that is told what to load
  *   VLLMGW_MODELS                              our own: models in one variable
  *
  * Texts are taken literally; values are checked where all values are. */
@@ -18,7 +19,7 @@
 
 #define ROUTE_PREFIX "MODEL_ROUTE_"
 
-enum system { NOTHING, DYNAMIC_GATEWAY, AI_BACKEND };
+enum system { NOTHING, DYNAMIC_GATEWAY, AI_BACKEND, MODEL_ROUTER };
 
 /* With the /v1 that clients of OpenAI's library write at the end of a base URL. */
 static const char *strip_url(struct compat *compat, const char *url)
@@ -220,10 +221,48 @@ static void apply_ai_backend(struct compat *compat)
 	compat_warn(compat, "WRITE_TIMEOUT_SECONDS", "not needed: sending a request is part of TOTAL_TIMEOUT_SECONDS");
 }
 
+/* --- vLLM Model Router ---------------------------------------------------------------------------------------- */
+
+static bool is_url(const char *text)
+{
+	return strstr(text, "://") || strncmp(text, "unix:", 5) == 0;
+}
+
+/* The server behind it is told what to load; at most two at a time. Which models there are, VLLMGW_MODELS or a file
+ * says: its list shows only what is loaded. */
+static void apply_model_router(struct compat *compat)
+{
+	static const char *const ports[] = { "PORT", "ROUTER_PORT", NULL };
+	static const char variable[] = "VLLM_BASE_URL", most[] = "MAX_RESIDENT";
+	struct config_place place = compat_place_of(variable);
+	const struct node *models = node_get(compat->root, "models");
+
+	compat_put_port(compat, ports, "8010", variable);
+	compat_put(compat, compat->root, "compat.model_router", variable, "true");
+	if (compat_get(compat, most))
+		compat_put(compat, compat->root, "residency.max_resident", most, compat_get(compat, most));
+	else
+		compat_put_default(compat, compat->root, "residency.max_resident", variable, "2");
+	if (!compat_get(compat, "VLLMGW_MODELS") && (!models || !models->first))
+		config_report_error(compat->report, &place, NULL, "name the models that its server can load: "
+			"VLLMGW_MODELS='{\"NAME\": \"NAME AT THE SERVER\"}', or `models` in a file");
+}
+
+static void put_loadable(struct compat *compat, const char *variable, const char *name, const char *served_name)
+{
+	static const char base[] = "VLLM_BASE_URL";
+	struct node *model = compat_get_model(compat, variable, name);
+
+	compat_put(compat, model, "served_name", variable, served_name);
+	compat_put(compat, model, "backend.kind", base, "http");
+	compat_put(compat, model, "backend.url", base, strip_url(compat, compat_get(compat, base)));
+	compat_put_default(compat, model, "backend.preset", base, "vllm-router");
+}
+
 /* --- ours ----------------------------------------------------------------------------------------------------- */
 
-/* {"name": "http://engine:8000"}, or a model as the file would describe it. */
-static void apply_models(struct compat *compat)
+/* {"name": "http://engine:8000"}, or a model as the file would describe it; behind a model router also its name there. */
+static void apply_models(struct compat *compat, enum system system)
 {
 	static const char variable[] = "VLLMGW_MODELS";
 	struct node *map = compat_get(compat, variable) ? parse(compat, variable) : NULL;
@@ -231,7 +270,9 @@ static void apply_models(struct compat *compat)
 
 	for (struct node *item = map ? map->first : NULL; item; item = next) {
 		next = item->next;
-		if (item->kind == NODE_SCALAR) {
+		if (item->kind == NODE_SCALAR && system == MODEL_ROUTER && !is_url(item->text)) {
+			put_loadable(compat, variable, item->key, item->text);
+		} else if (item->kind == NODE_SCALAR) {
 			put_engine(compat, compat_get_model(compat, variable, item->key), variable, item->text);
 		} else {
 			struct node *models = compat_get_models(compat, variable);
@@ -274,7 +315,7 @@ static enum system recognise(const struct env *env)
 		if (is_set(env, own[i]))
 			return AI_BACKEND;
 	}
-	return NOTHING;
+	return is_set(env, "VLLM_BASE_URL") ? MODEL_ROUTER : NOTHING;
 }
 
 bool compat_env_is_complete(const char *const *environment)
@@ -296,8 +337,11 @@ void compat_env_apply(const struct env *env, struct config_arena *arena, struct 
 	case AI_BACKEND:
 		apply_ai_backend(&compat);
 		break;
-	default:
+	case MODEL_ROUTER:
+		apply_model_router(&compat);
+		break;
+	case NOTHING:
 		break;
 	}
-	apply_models(&compat);
+	apply_models(&compat, recognise(env));
 }

@@ -195,6 +195,7 @@ struct config {
 	struct config_memories devices; /* empty: discover them */
 	struct {
 		bool ai_backend_gateway;
+		bool model_router;
 		struct config_strings allowed_models; /* empty: all */
 		const char *default_model;            /* NULL: the first of the engine's list */
 	} compat;

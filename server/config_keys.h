@@ -147,6 +147,8 @@ enum {
 	XX("compat.default_model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, compat.default_model,          \
 		"Model of the simple API's requests that name none, as its engine calls it; null: the "      \
 		"first that the engine lists")                                                               \
+	XX("compat.model_router", FLAG, 0, 0, NULL, "false", 0, compat.model_router,                         \
+		"As vLLM Model Router: GET /health answers OK, GET /v1/models lists what is loaded")         \
 	XX("default_model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, default_model,                        \
 		"Model of requests that name none or an unknown one; null: they are refused")                \
 	XX("defaults", DEFAULTS, 0, 0, NULL, "{}", 0, defaults,                                              \

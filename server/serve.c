@@ -124,6 +124,7 @@ static int open_front(struct service *service)
 		.routes = service->routes,
 		.desk = service->desk,
 		.catalogue = service->catalogue,
+		.is_model_router = config->compat.model_router,
 		.keys = service->keys,
 		.public_metrics = config->auth.public_metrics,
 		.access_log = config->log.access ? &service->access : NULL,

@@ -34,6 +34,7 @@ struct front_options {
 	bool public_metrics;
 	struct desk *desk;
 	struct catalogue *catalogue; /* NULL: no simple API */
+	bool is_model_router;        /* for route_view */
 	struct access_log *access_log; /* NULL: none */
 	vgw_logger logger;
 	const struct front_listen *listens;

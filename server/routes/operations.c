@@ -24,13 +24,20 @@ static void print(struct route_answer *answer, const char *format, ...)
 	va_end(ap);
 }
 
+static bool wants_text(const struct route_view *view)
+{
+	if (view->accept && strncmp(view->accept, "text/plain", 10) == 0)
+		return true;
+	return view->is_model_router && !(view->accept && strncmp(view->accept, "application/json", 16) == 0);
+}
+
 /* Load balancers ask for text, people and programs for JSON. */
 void answer_health(const struct route_view *view, struct route_answer *answer)
 {
 	char vllm[40] = "";
 
 	answer->status = view->is_draining ? 503 : 200;
-	if (view->accept && strncmp(view->accept, "text/plain", 10) == 0) {
+	if (wants_text(view)) {
 		answer->type = "text/plain; charset=utf-8";
 		print(answer, "%s", view->is_draining ? "draining" : "OK");
 		return;

@@ -46,6 +46,7 @@ struct route_view {
 	struct catalogue *catalogue; /* of the simple API; NULL: it is off */
 	const vgw_principal *principal; /* who asks; NULL: nobody in particular */
 	uint64_t keys_refused;
+	bool is_model_router; /* answers as vLLM Model Router does */
 	bool is_draining;
 	int64_t uptime_ms;
 	uint64_t connections;
