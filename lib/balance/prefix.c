@@ -150,7 +150,10 @@ void vgw__prefix_learn(struct vgw__prefix_table *table, const struct vgw__prefix
 		struct entry *entry = take(table, hash, age);
 		uint64_t bits = atomic_load_explicit(&entry->bits, memory_order_relaxed);
 
-		atomic_store_explicit(&entry->tag, (hash & ~AGE_MASK) | age, memory_order_relaxed);
-		atomic_store_explicit(&entry->bits, bits | UINT64_C(1) << number, memory_order_relaxed);
+		/* What is so already is not written: the line stays clean for the other workers. */
+		if (atomic_load_explicit(&entry->tag, memory_order_relaxed) != ((hash & ~AGE_MASK) | age))
+			atomic_store_explicit(&entry->tag, (hash & ~AGE_MASK) | age, memory_order_relaxed);
+		if (!(bits >> number & 1))
+			atomic_store_explicit(&entry->bits, bits | UINT64_C(1) << number, memory_order_relaxed);
 	}
 }
