@@ -101,6 +101,11 @@ enum {
 		"Between two pieces of an answer")                                                           \
 	XX("timeouts.total", DURATION, 1, CONFIG_MAX_MS, NULL, "1h", 0, timeouts.total_ms,                   \
 		"From sending a request to the end of its answer")                                           \
+	XX("timeouts.resolve", DURATION, 100, CONFIG_MAX_MS, NULL, "30s", 0, timeouts.resolve_ms,            \
+		"How often names of engines that somebody else runs are looked up again")                    \
+	XX("timeouts.health", DURATION, 100, CONFIG_MAX_MS, NULL, "5s", CONFIG_NULLABLE,                     \
+		timeouts.health_ms, "How often replicas of a model with several are asked GET /health; "     \
+		"null: never")                                                                               \
 	XX("timeouts.drain", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, timeouts.drain_ms,                  \
 		"How long running requests may take to finish when the server stops")                        \
 	XX("heartbeat.idle", DURATION, 100, CONFIG_MAX_MS, NULL, "15s", 0, heartbeat.idle_ms,                \
@@ -163,7 +168,8 @@ enum {
 	XX("backend", BACKEND, 0, 0, NULL, NULL, CONFIG_OWN, backend_json,                                   \
 		"Where the engine is or how it is started; `kind` decides which keys there are")             \
 	XX("balance", WORD, 0, 0, CONFIG_BALANCES(CONFIG_WORD), "least_outstanding", 0, balance,             \
-		"How a request chooses among several URLs")                                                  \
+		"Which replica gets a request: the least busy one, each in turn, the better of two, "        \
+		"the one that knows the prompt's beginning, or the session's own")                                                  \
 	XX("sleep.level", NUMBER, 0, 2, NULL, "0", 0, sleep_level,                                           \
 		"vLLM's sleep level for leaving memory without stopping; 0: never sleeps")                   \
 	XX("sleep.mode", WORD, 0, 0, CONFIG_SLEEP_MODES(CONFIG_WORD), "abort", 0, sleep_mode,                \

@@ -392,6 +392,7 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	status = vgw__allowance_begin(call, &request, &reading.scan, err);
 	if (status == VGW_OK)
 		status = prepare(call, &reading, &request, err);
+	vgw__attempt_prepare(call, &reading.scan, request.session);
 	if (status == VGW_OK && vgw__allowance_ask(call, &request, on_permit) == VGW__PERMIT_GO)
 		status = ask_for_lease(call, err);
 	if (status != VGW_OK) {

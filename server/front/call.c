@@ -242,6 +242,7 @@ enum MHD_Result exchange_call(struct exchange *x, void **state)
 	request.body_len = x->body_len;
 	request.request_id = x->request_id;
 	request.principal = x->principal;
+	request.session = x->head.session;
 	request.address = x->principal ? NULL : auth_get_address(x, x->address, sizeof(x->address));
 	if (!keep_texts(x, &request))
 		return reply_fault(x, VGW_FAULT_OUT_OF_MEMORY, NULL, NULL);

@@ -45,6 +45,8 @@ static const struct route table[] = {
 	ADMIN("POST", "/admin/models/{}/pin", admin_pin),
 	ADMIN("POST", "/admin/models/{}/unpin", admin_unpin),
 	ADMIN("POST", "/admin/models/{}/reset", admin_reset),
+	ADMIN("POST", "/admin/models/{}/drain", admin_drain),
+	ADMIN("POST", "/admin/models/{}/undrain", admin_undrain),
 	ADMIN("GET", "/admin/models/{}/logs", admin_logs),
 
 	ADMIN("POST", "/v1/models", openai_load),

@@ -25,7 +25,8 @@ enum route_auth {
 	XX(FORCE, "force")   \
 	XX(LINES, "lines")   \
 	XX(FOLLOW, "follow") \
-	XX(MODEL, "model")
+	XX(MODEL, "model")   \
+	XX(REPLICA, "replica")
 
 enum route_query {
 #define XX(name, text) ROUTE_QUERY_##name,
@@ -146,6 +147,8 @@ void admin_sleep(struct errand *errand);
 void admin_wake(struct errand *errand);
 void admin_pin(struct errand *errand);
 void admin_unpin(struct errand *errand);
+void admin_drain(struct errand *errand);
+void admin_undrain(struct errand *errand);
 void admin_reset(struct errand *errand);
 /* admin_logs.c */
 void admin_logs(struct errand *errand);
