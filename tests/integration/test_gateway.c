@@ -160,11 +160,13 @@ static void wait_for(struct client *client, const bool *flag)
 static void answers_in_two_pieces(struct rawserver *server, void *user)
 {
 	int fd = rawserver_accept(server);
+	const char *body;
 	size_t len;
 
 	rawserver_expect_request(server, fd);
 	memcpy(user, rawserver_get_head(server), strlen(rawserver_get_head(server)) + 1);
-	memcpy((char *)user + 4096, rawserver_get_body(server, &len), 4096 > len ? len : 4096);
+	body = rawserver_get_body(server, &len);
+	memcpy((char *)user + 4096, body, 4096 > len ? len : 4096);
 	rawserver_send_alone(server, fd,
 		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: uvicorn\r\nSet-Cookie: a=b\r\n"
 		"Content-Length: 58\r\n\r\n{\"usage\":{\"prompt_tokens\":3,",
