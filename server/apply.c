@@ -37,6 +37,7 @@ vgw_status apply_model(vgw_registry *registry, const struct config_model *model,
 	options.wake_timeout_ms = (uint32_t)model->wake_timeout_ms;
 	options.sleep_mode = model->sleep_mode == CONFIG_SLEEP_MODE_WAIT ? "wait" : "abort";
 	options.sleep_canary = model->sleep_canary;
+	options.balance = (vgw_balance)model->balance;
 	status = vgw_registry_add(registry, &options, err);
 	free(memory);
 	return status;
@@ -103,6 +104,7 @@ static vgw_status fill_residency(struct apply_room *room, const struct config *c
 	options->idle_sleep_ms = never_is_zero(config->residency.idle_sleep_ms);
 	options->idle_stop_ms = never_is_zero(config->residency.idle_stop_ms);
 	options->drain_timeout_ms = config->timeouts.drain_ms;
+	options->resolve_ms = config->timeouts.resolve_ms;
 	return VGW_OK;
 }
 
@@ -116,6 +118,7 @@ vgw_status apply_gateway_options(vgw_gateway_options *options, struct apply_room
 	options->first_byte_timeout_ms = config->timeouts.first_byte_ms;
 	options->idle_timeout_ms = config->timeouts.idle_ms;
 	options->total_timeout_ms = config->timeouts.total_ms;
+	options->health_interval_ms = config->timeouts.health_ms;
 	options->address_rpm = (uint64_t)config->auth.per_ip_rpm;
 	options->max_body_bytes = (uint64_t)config->limits.body_bytes;
 	options->residency = &room->residency;

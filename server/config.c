@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "compat_env.h"
 #include "config_arena.h"
 #include "config_check.h"
 #include "config_decode.h"
@@ -189,6 +190,7 @@ static void build(struct config *config, const struct config_source *source, con
 	config->tree = make_tree(source, config->path, file, config->arena, report);
 	if (!config->tree)
 		return;
+	compat_env_apply(&env, config->arena, config->tree, report);
 	env_override(&env, config->arena, config->tree, report);
 	config_decode_keys(&decoder, &config_server_keys, config->tree, "", 0, config);
 	if (config->arena->is_exhausted)

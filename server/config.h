@@ -12,6 +12,7 @@
 #define VGW_SERVER_CONFIG_H
 
 #include <vllmgw/log.h>
+#include <vllmgw/model.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,7 +30,7 @@
 #define CONFIG_PRIORITIES(XX) XX(NORMAL, "normal") XX(BATCH, "batch") XX(INTERACTIVE, "interactive")
 #define CONFIG_STORE_DOWNS(XX) XX(OPEN, "open") XX(CLOSED, "closed")
 #define CONFIG_SLEEP_MODES(XX) XX(ABORT, "abort") XX(WAIT, "wait")
-#define CONFIG_BALANCES(XX) XX(LEAST_OUTSTANDING, "least_outstanding") XX(ROUND_ROBIN, "round_robin")
+#define CONFIG_BALANCES(XX) VGW_BALANCE_MAP(XX)
 
 #define XX(name, text) CONFIG_HEARTBEAT_##name,
 enum config_heartbeat_style { CONFIG_HEARTBEAT_STYLES(XX) };
@@ -167,6 +168,8 @@ struct config {
 		int64_t first_byte_ms;
 		int64_t idle_ms;
 		int64_t total_ms;
+		int64_t resolve_ms;
+		int64_t health_ms; /* -1: never */
 		int64_t drain_ms;
 	} timeouts;
 	struct {
@@ -193,6 +196,12 @@ struct config {
 		enum config_on_exit on_exit;
 	} residency;
 	struct config_memories devices; /* empty: discover them */
+	struct {
+		bool ai_backend_gateway;
+		bool model_router;
+		struct config_strings allowed_models; /* empty: all */
+		const char *default_model;            /* NULL: the first of the engine's list */
+	} compat;
 	const char *default_model;      /* NULL: a request must name one; else a model's name or alias */
 	const struct config_model *defaults; /* `defaults:`, as a model without name and backend */
 	struct config_models models;

@@ -101,6 +101,11 @@ enum {
 		"Between two pieces of an answer")                                                           \
 	XX("timeouts.total", DURATION, 1, CONFIG_MAX_MS, NULL, "1h", 0, timeouts.total_ms,                   \
 		"From sending a request to the end of its answer")                                           \
+	XX("timeouts.resolve", DURATION, 100, CONFIG_MAX_MS, NULL, "30s", 0, timeouts.resolve_ms,            \
+		"How often names of engines that somebody else runs are looked up again")                    \
+	XX("timeouts.health", DURATION, 100, CONFIG_MAX_MS, NULL, "5s", CONFIG_NULLABLE,                     \
+		timeouts.health_ms, "How often replicas of a model with several are asked GET /health; "     \
+		"null: never")                                                                               \
 	XX("timeouts.drain", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, timeouts.drain_ms,                  \
 		"How long running requests may take to finish when the server stops")                        \
 	XX("heartbeat.idle", DURATION, 100, CONFIG_MAX_MS, NULL, "15s", 0, heartbeat.idle_ms,                \
@@ -139,6 +144,16 @@ enum {
 		"What happens to engines at a clean stop: stopped, or left for the next start")              \
 	XX("devices", DEVICES, 0, 0, NULL, "{}", 0, devices,                                                 \
 		"Devices and their memory budgets; empty: discovered, or one device without a budget")       \
+	XX("compat.ai_backend_gateway", FLAG, 0, 0, NULL, "false", 0, compat.ai_backend_gateway,             \
+		"The simple API of AI Backend Gateway: /api/chat, /api/chat/stream, /api/embeddings, "       \
+		"/api/models")                                                                               \
+	XX("compat.allowed_models", TEXTS, 0, 0, NULL, "[]", 0, compat.allowed_models,                       \
+		"Models that the simple API shows and serves, as the engines call them; empty: all")         \
+	XX("compat.default_model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, compat.default_model,          \
+		"Model of the simple API's requests that name none, as its engine calls it; null: the "      \
+		"first that the engine lists")                                                               \
+	XX("compat.model_router", FLAG, 0, 0, NULL, "false", 0, compat.model_router,                         \
+		"As vLLM Model Router: GET /health answers OK, GET /v1/models lists what is loaded")         \
 	XX("default_model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, default_model,                        \
 		"Model of requests that name none or an unknown one; null: they are refused")                \
 	XX("defaults", DEFAULTS, 0, 0, NULL, "{}", 0, defaults,                                              \
@@ -149,11 +164,12 @@ enum {
 	XX("aliases", TEXTS, 0, 0, NULL, "[]", CONFIG_OWN, aliases,                                          \
 		"Other names; one that ends in * matches every name that begins so")                         \
 	XX("served_name", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_OWN, served_name,               \
-		"What the engine calls the model; null: the model's name")                                   \
+		"What the engine calls the model; null: the model's name; \"*\": as the request names it")                                   \
 	XX("backend", BACKEND, 0, 0, NULL, NULL, CONFIG_OWN, backend_json,                                   \
 		"Where the engine is or how it is started; `kind` decides which keys there are")             \
 	XX("balance", WORD, 0, 0, CONFIG_BALANCES(CONFIG_WORD), "least_outstanding", 0, balance,             \
-		"How a request chooses among several URLs")                                                  \
+		"Which replica gets a request: the least busy one, each in turn, the better of two, "        \
+		"the one that knows the prompt's beginning, or the session's own")                                                  \
 	XX("sleep.level", NUMBER, 0, 2, NULL, "0", 0, sleep_level,                                           \
 		"vLLM's sleep level for leaving memory without stopping; 0: never sleeps")                   \
 	XX("sleep.mode", WORD, 0, 0, CONFIG_SLEEP_MODES(CONFIG_WORD), "abort", 0, sleep_mode,                \

@@ -71,29 +71,41 @@ static void replace(struct node *map, struct node *old, struct node *child)
 		map->last = child;
 }
 
+static bool put_n(struct config_arena *arena, struct node *map, const char *key, size_t len, struct node *child)
+{
+	struct node *old = get_n(map, key, len);
+
+	if (map->kind != NODE_MAP)
+		return false;
+	child->key = config_arena_strndup(arena, key, len);
+	child->key_place = child->place;
+	if (!child->key)
+		return false;
+	if (old)
+		replace(map, old, child);
+	else
+		node_append(map, child);
+	return true;
+}
+
+bool node_put(struct config_arena *arena, struct node *map, const char *key, struct node *child)
+{
+	return put_n(arena, map, key, strlen(key), child);
+}
+
 bool node_put_path(struct config_arena *arena, struct node *map, const char *path, struct node *child)
 {
 	size_t len = strcspn(path, ".");
 	struct node *old = get_n(map, path, len);
 	struct node *below;
 
-	if (map->kind != NODE_MAP)
-		return false;
 	if (path[len] == '.' && old && old->kind == NODE_MAP)
 		return node_put_path(arena, old, path + len + 1, child);
 	if (path[len] == '.' && old && !node_is_null(old))
 		return false;
 	below = path[len] == '.' ? node_new(arena, NODE_MAP, &child->place) : child;
-	if (!below)
+	if (!below || !put_n(arena, map, path, len, below))
 		return false;
-	below->key = config_arena_strndup(arena, path, len);
-	below->key_place = child->place;
-	if (!below->key)
-		return false;
-	if (old)
-		replace(map, old, below);
-	else
-		node_append(map, below);
 	return below == child || node_put_path(arena, below, path + len + 1, child);
 }
 

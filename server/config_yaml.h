@@ -50,6 +50,9 @@ struct node *node_get(const struct node *map, const char *key);
 /* The same by a dotted path of keys. */
 struct node *node_get_path(const struct node *map, const char *path);
 
+/* Put `child` under a key, replacing what is there. false: exhausted, or not a map. */
+bool node_put(struct config_arena *arena, struct node *map, const char *key, struct node *child);
+
 /* Put `child` at a dotted path, making the maps on the way and replacing what is there. false: exhausted, or
  * something on the way is not a map. */
 bool node_put_path(struct config_arena *arena, struct node *map, const char *path, struct node *child);

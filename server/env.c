@@ -291,7 +291,7 @@ static bool is_known(const struct env *env, const char *name)
 {
 	char known[NAME_BYTES];
 
-	if (strcmp(name, PREFIX "CONFIG") == 0)
+	if (strcmp(name, PREFIX "CONFIG") == 0 || strcmp(name, PREFIX "MODELS") == 0)
 		return true;
 	for (const struct env_use *use = env->uses; use; use = use->next) {
 		if (strcmp(use->name, name) == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vllmgw-server: read the command line and the configuration, then do what was asked. */
 #include "args.h"
+#include "compat_env.h"
 #include "config.h"
 #include "process_metrics.h"
 #include "routes/routes.h"
@@ -9,6 +10,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void print_messages(const char *kind, const struct config_messages *messages)
 {
@@ -18,6 +20,15 @@ static void print_messages(const char *kind, const struct config_messages *messa
 		(void)fprintf(stderr, "%s: %s\n", kind, messages->lines[i].text);
 	if (messages->total > count)
 		(void)fprintf(stderr, "%s: and %zu more\n", kind, messages->total - count);
+}
+
+/* A file that is there, or was named, is read; the variables are put over it. */
+static bool is_all_in_variables(const struct args *args)
+{
+	char path[4096];
+
+	return config_find(args->config, NULL, path, sizeof(path)) != 0 &&
+	       compat_env_is_complete((const char *const *)environ);
 }
 
 struct config *load_config(const struct args *args, char *why, size_t size)
@@ -32,7 +43,7 @@ struct config *load_config(const struct args *args, char *why, size_t size)
 		(void)fputs("error: out of memory\n", stderr);
 		return NULL;
 	}
-	if (!args->from_env) {
+	if (!args->from_env && !is_all_in_variables(args)) {
 		if (config_find(args->config, NULL, path, sizeof(path)) != 0) {
 			(void)fprintf(stderr, "error: %s\n", path);
 			(void)snprintf(why, size, "%s", path);
@@ -67,7 +78,7 @@ static int print_routes(void)
 {
 	static const char *const who[] = { [ROUTE_USER] = "user", [ROUTE_PUBLIC] = "everybody",
 		[ROUTE_OPERATOR] = "operator", [ROUTE_ADMIN] = "admin" };
-	struct routes *routes = routes_new();
+	struct routes *routes = routes_new(true);
 	const struct route *route;
 
 	if (!routes)

@@ -8,6 +8,7 @@
 #include "serve.h"
 
 #include "apply.h"
+#include "catalogue.h"
 #include "keys.h"
 #include "limits_redis.h"
 #include "notify.h"
@@ -36,6 +37,7 @@ struct service {
 	vgw_gateway *gateway;
 	struct routes *routes;
 	struct desk *desk;
+	struct catalogue *catalogue; /* NULL: nobody asks for it */
 	pthread_mutex_t reload_lock; /* held while the configuration or the keys are read again */
 	struct keys *keys;
 	struct limits_redis *limits; /* NULL: counted in this process */
@@ -57,44 +59,6 @@ static void say(struct service *service, vgw_log_level level, const char *format
 	(void)vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	log_sink_log(service->sink, level, "server", NULL, text);
-}
-
-static vgw_status check_keys(vgw_gateway *gateway, const struct config *config, vgw_error *err)
-{
-	struct keys *keys = keys_new(gateway);
-	const char *problem;
-	char why[512] = "out of memory";
-	vgw_status status = VGW_OK;
-
-	if (!keys || keys_stage(keys, config, why, sizeof(why)) != 0)
-		status = vgw_error_set(err, VGW_INVALID, 0, "%.230s", why);
-	problem = strcmp(config->auth.store, "memory") != 0 ? limits_redis_check(config->auth.store) : NULL;
-	if (problem)
-		status = vgw_error_set(err, VGW_INVALID, 0, "auth.store: '%.100s' %s", config->auth.store, problem);
-	keys_free(keys);
-	return status;
-}
-
-vgw_status serve_check(const struct config *config, vgw_error *err)
-{
-	vgw_gateway_options options;
-	struct apply_room room = { 0 };
-	vgw_registry *registry = NULL;
-	vgw_gateway *gateway = NULL;
-	vgw_status status;
-
-	status = apply_gateway_options(&options, &room, config, (vgw_logger){ 0 }, err);
-	options.state_dir = NULL; /* nothing is written, nothing taken over */
-	if (status == VGW_OK)
-		status = vgw_gateway_new(&gateway, &options, err);
-	if (status == VGW_OK)
-		status = apply_registry(&registry, config, err);
-	if (status == VGW_OK)
-		status = check_keys(gateway, config, err);
-	vgw_registry_unref(registry);
-	vgw_gateway_free(gateway);
-	apply_room_free(&room);
-	return status;
 }
 
 /* --- starting ------------------------------------------------------------------------------------------------- */
@@ -152,11 +116,15 @@ static uint32_t worker_count(const struct config *config)
 
 static int open_front(struct service *service)
 {
+	static const char *const beats[] = { [CONFIG_HEARTBEAT_COMMENT] = ": keepalive\n\n",
+		[CONFIG_HEARTBEAT_DATA] = "data:\n\n", [CONFIG_HEARTBEAT_OFF] = NULL };
 	const struct config *config = service->config;
 	struct front_options options = {
 		.gateway = service->gateway,
 		.routes = service->routes,
 		.desk = service->desk,
+		.catalogue = service->catalogue,
+		.is_model_router = config->compat.model_router,
 		.keys = service->keys,
 		.public_metrics = config->auth.public_metrics,
 		.access_log = config->log.access ? &service->access : NULL,
@@ -168,6 +136,8 @@ static int open_front(struct service *service)
 		.queue_bytes = (uint64_t)config->limits.queue_bytes,
 		.header_timeout_ms = config->limits.header_timeout_ms,
 		.body_timeout_ms = config->limits.body_timeout_ms,
+		.heartbeat_ms = config->heartbeat.idle_ms,
+		.heartbeat = beats[config->heartbeat.style],
 		.write_timeout_ms = config->timeouts.idle_ms,
 	};
 	char why[256] = "";
@@ -202,6 +172,8 @@ static int publish(struct service *service, const struct config *config, char *w
 		status = vgw_gateway_apply(service->gateway, registry, &err);
 	if (status == VGW_OK)
 		status = vgw_residency_configure(vgw_gateway_get_residency(service->gateway), &room.residency, &err);
+	if (status == VGW_OK && service->catalogue && catalogue_configure(service->catalogue, config) != 0)
+		status = vgw_error_set(&err, VGW_NOMEM, 0, "out of memory");
 	apply_room_free(&room);
 	vgw_registry_unref(registry);
 	if (status != VGW_OK) {
@@ -295,7 +267,7 @@ static int start(struct service *service)
 		return -1;
 	}
 	service->sink = log_sink_new(STDERR_FILENO, is_json_wanted(config), config->log.level);
-	service->routes = routes_new();
+	service->routes = routes_new(config->compat.ai_backend_gateway);
 	if (!service->sink || !service->routes ||
 		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) != 0) {
 		(void)fputs("error: out of memory\n", stderr);
@@ -319,6 +291,10 @@ static int start(struct service *service)
 		say(service, VGW_LOG_ERROR, "out of memory, or without SHA-256");
 		return -1;
 	}
+	if (config->compat.ai_backend_gateway && !(service->catalogue = catalogue_new())) {
+		say(service, VGW_LOG_ERROR, "the thread that asks engines for their models cannot be started");
+		return -1;
+	}
 	if (stage_keys(service, config, why, sizeof(why)) != 0 || publish(service, config, why, sizeof(why)) != 0)
 		return -1;
 	keys_commit(service->keys);
@@ -328,6 +304,8 @@ static int start(struct service *service)
 		say(service, VGW_LOG_ERROR, "the thread for administrators' requests cannot be started");
 		return -1;
 	}
+	if (service->catalogue)
+		catalogue_wait(service->catalogue);
 	return open_front(service);
 }
 
@@ -428,6 +406,7 @@ int serve(struct config *config, const struct args *args)
 	}
 	desk_stop(service.desk);
 	front_free(service.front);
+	catalogue_free(service.catalogue);
 	desk_free(service.desk);
 	keys_free(service.keys);
 	limits_redis_free(service.limits);

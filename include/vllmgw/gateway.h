@@ -78,6 +78,7 @@ typedef struct vgw_gateway_options {
 	const vgw_limit_store *limit_store; /* borrowed until vgw_gateway_free(); NULL: limits count in this process */
 	void *limit_store_user;
 	uint64_t address_rpm;          /* requests a minute of an address without a principal; 0: no limit */
+	int64_t health_interval_ms;    /* GET /health of each replica of a model with several; 0 = 5000, -1: never */
 } vgw_gateway_options;
 
 #define VGW_GATEWAY_OPTIONS_INIT { .size = sizeof(vgw_gateway_options) }
@@ -103,6 +104,10 @@ typedef struct vgw_request {
 	const char *tracestate;
 	vgw_principal *principal; /* who asks; the call takes a reference of its own. NULL: nobody in particular */
 	const char *address;      /* whom to count when there is no principal: "192.0.2.7"; NULL: nobody */
+	const char *model;        /* the configured model that serves it, whatever its body names; read during the call;
+				   * NULL: the body tells */
+	const char *session;      /* what VGW_BALANCE_STICKY goes by, read during the call; NULL: the body's session_id,
+	                           * user or prompt_cache_key */
 } vgw_request;
 
 #define VGW_REQUEST_INIT { .size = sizeof(vgw_request) }

@@ -23,11 +23,27 @@ typedef struct vgw_memory {
 	uint64_t bytes;
 } vgw_memory;
 
+/* How a request chooses among a model's replicas: XX(NAME, text). */
+#define VGW_BALANCE_MAP(XX)                          \
+	XX(LEAST_OUTSTANDING, "least_outstanding") /* fewest requests under way; ties rotate */ \
+	XX(ROUND_ROBIN, "round_robin")             \
+	XX(P2C, "p2c")       /* the less busy of two drawn by lot */ \
+	XX(PREFIX, "prefix") /* who has seen the beginning of the prompt before, if not too busy */ \
+	XX(STICKY, "sticky") /* a session's own, if not too busy */
+
+typedef enum vgw_balance {
+#define XX(name, text) VGW_BALANCE_##name,
+	VGW_BALANCE_MAP(XX)
+#undef XX
+	VGW_BALANCE_COUNT,
+	VGW_BALANCE_FORCE_INT32 = 0x7fffffff
+} vgw_balance;
+
 /** One model. Zero is the default of every field; `name` and `kind` are required. Everything is copied. */
 typedef struct vgw_model_options {
 	size_t size;               /* set by VGW_MODEL_OPTIONS_INIT */
 	const char *name;          /* what requests call it */
-	const char *served_name;   /* what the engine calls it; NULL: name */
+	const char *served_name;   /* what the engine calls it; NULL: name; "*": as the request names it */
 	const char *const *aliases; /* further names and prefix patterns ("big-*") */
 	size_t alias_count;
 	const char *kind;          /* kind of its controller: "static", "process", ... */
@@ -49,6 +65,8 @@ typedef struct vgw_model_options {
 	uint32_t reserved0;        /* must be 0 */
 	const char *sleep_mode;    /* what becomes of requests that still run: "abort", "wait"; NULL: "abort" */
 	const char *sleep_canary;  /* a prompt whose answer must be the same after a wake from level 2; NULL: none */
+	vgw_balance balance;       /* among several replicas */
+	uint32_t reserved1;        /* must be 0 */
 } vgw_model_options;
 
 #define VGW_MODEL_OPTIONS_INIT { .size = sizeof(vgw_model_options) }

@@ -71,6 +71,7 @@ typedef struct vgw_residency_options {
 	const char *const *memory_command; /* prints "FREE [TOTAL]" bytes of ${DEVICE}; none: NVML, nvidia-smi */
 	size_t memory_command_count;
 	int64_t backoff_ms;           /* after the first failed start, doubled with each in a row; 0 = 1 s */
+	int64_t resolve_ms;           /* names of engines somebody else runs are looked up again so often; 0 = 30 s */
 } vgw_residency_options;
 
 #define VGW_RESIDENCY_OPTIONS_INIT { .size = sizeof(vgw_residency_options) }
@@ -200,6 +201,13 @@ VGW_API vgw_status vgw_residency_wake(vgw_residency *residency, const char *mode
  *  Owns: model is read during the call.  Threads: any.  Blocks: never for long.
  *  Errors: NOT_FOUND, INVALID (somebody else runs it), SHUTDOWN.  Since: 0.1 */
 VGW_API vgw_status vgw_residency_pin(vgw_residency *residency, const char *model, uint32_t pin, vgw_error *err);
+
+/** Give a replica no new requests (1), those it has go on; or give it some again (0). With its last replica drained
+ *  a model refuses requests. Lasts until the replica's address goes.
+ *  Owns: model is read during the call.  Threads: any.  Blocks: never for long.
+ *  Errors: NOT_FOUND (no such model, no replica of that number).  Since: 0.1 */
+VGW_API vgw_status vgw_residency_drain_replica(vgw_residency *residency, const char *model, uint32_t replica,
+	uint32_t drain, vgw_error *err);
 
 /** Forgive a model's failures, so that it is tried again. `force` 1: believe that nothing is left of a stuck one.
  *  Owns: model is read during the call.  Threads: any.  Blocks: never for long.

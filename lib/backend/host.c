@@ -4,6 +4,7 @@
  * who wakes by the descriptor sees it. */
 #include "backend/host.h"
 
+#include "backend/targets.h"
 #include "util/alloc.h"
 #include "util/error.h"
 
@@ -14,8 +15,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-enum { MAX_URLS = 256 };
 
 struct vgw_host {
 	struct vgw__host_events events; /* const after new, down to cancel_fd */
@@ -110,9 +109,12 @@ struct vgw__targets *vgw__host_ref_targets(vgw_host *host)
 /* False: no memory; what was told before still holds. */
 static bool keep_targets(vgw_host *host, struct vgw__endpoint *const *endpoints, size_t count)
 {
-	struct vgw__targets *targets = vgw__targets_new(endpoints, count);
+	struct vgw__targets *before = vgw__host_ref_targets(host);
+	bool is_same;
+	struct vgw__targets *targets = vgw__targets_new(endpoints, count, before, &is_same);
 	struct vgw__targets *old;
 
+	vgw__targets_unref(before);
 	if (!targets)
 		return false;
 	(void)pthread_mutex_lock(&host->mutex);
@@ -137,9 +139,9 @@ vgw_status vgw_host_set_endpoints(vgw_host *host, const char *const *urls, size_
 	vgw__error_reset(err);
 	if (!host || !urls || count == 0)
 		return vgw_error_set(err, VGW_INVALID, 0, "an endpoint needs at least one URL");
-	if (count > MAX_URLS)
+	if (count > VGW__TARGETS_MAX)
 		return vgw_error_set(err, VGW_INVALID, 0, "%zu URLs for one replica; at most %d are taken", count,
-			MAX_URLS);
+			VGW__TARGETS_MAX);
 	endpoints = vgw__calloc(count, sizeof(*endpoints));
 	if (!endpoints)
 		return vgw_error_set(err, VGW_NOMEM, 0, "no memory for %zu endpoints", count);

@@ -68,7 +68,7 @@ static enum vgw__probe_result judge_models(const struct getter *getter, const js
 	for (size_t i = 0; i < json_array_size(data); i++) {
 		const char *id = json_string_value(json_object_get(json_array_get(data, i), "id"));
 
-		if (id && strcmp(id, getter->probe->served_name) == 0)
+		if (id && (strcmp(getter->probe->served_name, "*") == 0 || strcmp(id, getter->probe->served_name) == 0))
 			return VGW__PROBE_READY;
 		listed = id ? id : listed;
 	}

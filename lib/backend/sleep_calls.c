@@ -253,7 +253,7 @@ static vgw_status with_each(struct vgw__sleeper *sleeper, talk_fn fn, int64_t de
 		return vgw_error_set(err, VGW_BACKEND, 0, "model '%.60s': its controller named no endpoint",
 			sleeper->model);
 	for (uint32_t i = 0; status == VGW_OK && i < targets->count; i++) {
-		const struct talk talk = { sleeper, targets->items[i].endpoint, deadline_ms };
+		const struct talk talk = { sleeper, targets->items[i]->endpoint, deadline_ms };
 
 		status = fn(&talk, err);
 	}

@@ -159,11 +159,15 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	if (!options.kind || (options.served_name && !is_name(options.served_name)))
 		return vgw_error_set(err, VGW_INVALID, 0, "model '%s' needs a kind and a printable served name",
 			options.name);
+	if ((unsigned)options.balance >= VGW_BALANCE_COUNT)
+		return vgw_error_set(err, VGW_INVALID, 0, "model '%s': there is no way to balance of number %d",
+			options.name, (int)options.balance);
 	model = vgw__alloc(sizeof(*model));
 	if (!model)
 		return vgw_error_set(err, VGW_NOMEM, 0, "model");
 	model->is_unlisted = options.is_unlisted != 0;
 	model->is_pinned = options.is_pinned != 0;
+	model->balance = options.balance;
 	model->name = vgw__strdup(options.name);
 	model->served_name = vgw__strdup(options.served_name ? options.served_name : options.name);
 	model->kind = vgw__strdup(options.kind);

@@ -41,6 +41,7 @@ struct vgw_model {
 	int64_t wake_timeout_ms;
 	char *sleep_mode;
 	char *sleep_canary; /* NULL: none */
+	vgw_balance balance;
 	bool is_unlisted;
 	bool is_pinned;
 };

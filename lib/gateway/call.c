@@ -2,7 +2,6 @@
 /* The life of a call: lease, send, fail, report. What comes back from the engine is in relay.c. */
 #include "gateway/call.h"
 
-#include "balance/choose.h"
 #include "gateway/allowance.h"
 #include "gateway/fault.h"
 #include "gateway/head.h"
@@ -32,9 +31,7 @@ void vgw__call_drop_upstream(vgw_call *call)
 	if (call->upstream)
 		vgw__upstream_cancel(call->upstream);
 	call->upstream = NULL;
-	if (call->is_dispatched)
-		atomic_fetch_sub_explicit(&call->target->in_flight, 1, memory_order_relaxed);
-	call->is_dispatched = false; /* the target stays: it is told who failed */
+	vgw__attempt_end(call);
 }
 
 static void release_lease(vgw_call *call)
@@ -205,12 +202,17 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+static int64_t total_due_ms(const vgw_call *call)
+{
+	return call->begun_ns / 1000000 + call->worker->gateway->options.total_timeout_ms;
+}
+
 /* When the present state has lasted too long. One timer a call; progress only moves `last_data_ms`, and the timer
  * looks at it when it fires. */
 static int64_t due_ms(const vgw_call *call)
 {
 	const vgw_gateway_options *options = &call->worker->gateway->options;
-	int64_t total = call->begun_ns / 1000000 + options->total_timeout_ms;
+	int64_t total = total_due_ms(call);
 
 	switch (call->state) {
 	case VGW__CALL_HEAD:
@@ -232,6 +234,8 @@ static void on_deadline(vgw_timer *timer)
 		vgw__call_watch_deadline(call);
 		return;
 	}
+	if (vgw_loop_now_ms(call->worker->loop) < total_due_ms(call))
+		vgw__attempt_fail(call, "it took too long");
 	if (call->state == VGW__CALL_LEASE || call->state == VGW__CALL_LIMIT)
 		vgw__call_fail(call, VGW_FAULT_QUEUE_TIMEOUT, NULL);
 	else if (call->state == VGW__CALL_HEAD)
@@ -273,19 +277,13 @@ static vgw_status start(vgw_call *call, vgw_error *err)
 void vgw__call_send(vgw_call *call, const char *why)
 {
 	vgw_error err = VGW_ERROR_INIT;
-	uint32_t place;
+	struct vgw__target *failed = call->target;
 
-	call->target = vgw__balance_choose(call->targets, call->tried);
-	if (!call->target) {
-		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, why);
+	if (!vgw__attempt_begin(call)) {
+		call->target = failed;
+		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, why ? why : "every replica of the model is being drained");
 		return;
 	}
-	place = vgw__balance_place(call->targets, call->target);
-	call->tried |= UINT64_C(1) << (place < 63 ? place : 63);
-	call->is_dispatched = true;
-	atomic_fetch_add_explicit(&call->target->in_flight, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&call->target->total, 1, memory_order_relaxed);
-	call->attempts++;
 	vgw__call_enter(call, VGW__CALL_HEAD);
 	call->sent_ns = vgw__now_ns();
 	if (start(call, &err) != VGW_OK) {

@@ -62,12 +62,17 @@ struct vgw_call {
 	struct vgw__allowance *allowance; /* NULL: nobody in particular asks */
 	void (*on_permit)(vgw_call *call); /* after LIMIT */
 	struct vgw__withhold *withhold; /* of a stream whose usage the client did not ask for; NULL: all passes */
-	uint64_t tried;               /* bit per target */
+	uint64_t tried;               /* bit per place in the set */
+	struct vgw__span prompt;      /* of the body, until it was sent; only when PREFIX goes by it */
+	uint64_t key;                 /* STICKY: the session's; PREFIX: what comes before the prompt */
 
 	vgw_operation operation;
 	enum vgw__call_state state;
 	bool has_lease;
 	bool is_dispatched; /* counted in the target's flight */
+	bool is_trial;      /* decides over the target's circuit */
+	bool is_repeated;   /* counted among the seat's repeated ones */
+	bool has_key;       /* STICKY: `key` is a session's */
 	bool is_stream;  /* the request asks for one */
 	bool is_sse;     /* the answer is one */
 	bool is_sent;    /* the request went out completely */
@@ -112,6 +117,25 @@ vgw_call *vgw__call_of_link(struct vgw__list *link);
 
 /* Send it to a target not tried yet; without one the call fails for `why`. */
 void vgw__call_send(vgw_call *call, const char *why);
+
+/* --- attempt.c --- */
+
+/* What the model's way to balance goes by; `session` of the request may be NULL. */
+void vgw__attempt_prepare(vgw_call *call, const struct vgw__scan *scan, const char *session);
+bool vgw__attempt_begin(vgw_call *call); /* takes a target not tried yet; false: there is none */
+void vgw__attempt_end(vgw_call *call);   /* it is off the target; idempotent */
+/* What the attempt tells of its target. */
+void vgw__attempt_judge(vgw_call *call, uint32_t status);
+void vgw__attempt_fail(vgw_call *call, const char *why);
+void vgw__attempt_conclude(vgw_call *call, const struct vgw__upstream_result *result);
+
+enum vgw__repeat {
+	VGW__REPEAT_GO,     /* on another target */
+	VGW__REPEAT_NO,     /* it would be safe, but too many are repeated already */
+	VGW__REPEAT_UNSAFE, /* an engine may have it */
+};
+
+enum vgw__repeat vgw__attempt_may_repeat(vgw_call *call, const struct vgw__upstream_result *result);
 
 /* Let go of the upstream connection and its target. */
 void vgw__call_drop_upstream(vgw_call *call);

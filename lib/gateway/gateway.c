@@ -7,7 +7,9 @@
 #include "util/log.h"
 #include "util/opts.h"
 
-enum { MAX_WORKERS = 64 };
+#include <string.h>
+
+enum { MAX_WORKERS = 64, METRICS_MAX_BYTES = 64 * 1024 * 1024 };
 
 static void fill_defaults(vgw_gateway_options *options)
 {
@@ -20,6 +22,7 @@ static void fill_defaults(vgw_gateway_options *options)
 		.max_event_bytes = UINT64_C(16) << 20,
 		.max_workers = MAX_WORKERS,
 		.max_json_tokens = 1000000,
+		.health_interval_ms = 5000,
 	};
 
 #define FILL(field)                                        \
@@ -33,6 +36,7 @@ static void fill_defaults(vgw_gateway_options *options)
 	FILL(max_event_bytes);
 	FILL(max_workers);
 	FILL(max_json_tokens);
+	FILL(health_interval_ms);
 #undef FILL
 }
 
@@ -107,6 +111,7 @@ void vgw_gateway_free(vgw_gateway *gateway)
 {
 	if (!gateway)
 		return;
+	vgw__replicas_fini(gateway);
 	vgw__snapshot_unref(gateway->snapshot);
 	vgw_residency_free(gateway->residency);
 	vgw__limits_fini(&gateway->limits);
@@ -180,6 +185,11 @@ vgw_status vgw_gateway_apply(vgw_gateway *gateway, vgw_registry *registry, vgw_e
 	snapshot = new_snapshot(gateway, registry);
 	if (!snapshot)
 		return vgw_error_set(err, VGW_NOMEM, 0, "the set of models");
+	status = vgw__replicas_prepare(gateway, snapshot, err);
+	if (status != VGW_OK) {
+		vgw__snapshot_unref(snapshot);
+		return status;
+	}
 	(void)pthread_mutex_lock(&gateway->lock);
 	old = gateway->snapshot;
 	gateway->snapshot = snapshot;
@@ -212,7 +222,16 @@ vgw_registry *vgw_gateway_dup_registry(vgw_gateway *gateway)
 
 char *vgw_gateway_dup_metrics(vgw_gateway *gateway)
 {
-	return vgw__stats_render(gateway->stats);
+	struct vgw__buf out;
+	char *text = vgw__stats_render(gateway->stats);
+	char *all = NULL;
+
+	vgw__buf_init(&out, METRICS_MAX_BYTES);
+	if (text && vgw__buf_append(&out, text, strlen(text)) && vgw__replicas_print(gateway, &out))
+		all = vgw__strndup(out.data, out.len);
+	vgw__buf_fini(&out);
+	vgw__free(text);
+	return all;
 }
 
 uint64_t vgw_gateway_count_calls(const vgw_gateway *gateway)

@@ -3,7 +3,6 @@
  * allow-list: framing, cookies, servers' names and redirects of an engine are not the client's business. */
 #include "gateway/head.h"
 
-#include "balance/choose.h"
 #include "gateway/allowance.h"
 #include "util/alloc.h"
 #include "util/clock.h"
@@ -213,7 +212,7 @@ static void add_replica(struct vgw__held_head *head, const vgw_call *call)
 	char *room = head->text + head->text_len;
 	size_t len = strlen(name);
 
-	for (uint32_t place = vgw__balance_place(call->targets, call->target), first = 1; place || first;
+	for (uint32_t place = call->target->number, first = 1; place || first;
 		place /= 10, first = 0)
 		*--at = (char)('0' + place % 10);
 	*--at = '/';

@@ -41,6 +41,7 @@ static void on_head(void *user, const struct vgw__response_head *head)
 	assert(call->state == VGW__CALL_HEAD);
 	call->head_ns = vgw__now_ns();
 	call->last_data_ms = vgw_loop_now_ms(call->worker->loop);
+	vgw__attempt_judge(call, head->status);
 	verdict = vgw__head_judge(&call->head, call, head, &why);
 	switch (verdict) {
 	case VGW__VERDICT_NOMEM:
@@ -169,17 +170,15 @@ static void complete(vgw_call *call)
 	vgw__call_finish(call, VGW_FAULT_NONE, true);
 }
 
-/* Nothing of the request can have been executed: no connection, or the engine saw only a part of the body. */
-static bool is_unexecuted(const vgw_call *call, const struct vgw__upstream_result *result)
-{
-	return call->outgoing && (result->outcome == VGW__OUTCOME_CONNECT ||
-		(result->outcome == VGW__OUTCOME_LOST && !result->is_sent));
-}
-
 static void fail_before_head(vgw_call *call, const struct vgw__upstream_result *result)
 {
-	if (is_unexecuted(call, result)) {
-		vgw__call_send(call, result->why);
+	enum vgw__repeat repeat = vgw__attempt_may_repeat(call, result);
+
+	if (repeat != VGW__REPEAT_UNSAFE) {
+		if (repeat == VGW__REPEAT_GO)
+			vgw__call_send(call, result->why);
+		else
+			vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, result->why);
 		return;
 	}
 	switch (result->outcome) {
@@ -204,6 +203,7 @@ static void on_end(void *user, const struct vgw__upstream_result *result)
 		complete(call);
 		return;
 	}
+	vgw__attempt_conclude(call, result);
 	if (call->state == VGW__CALL_HEAD) {
 		vgw__call_drop_upstream(call);
 		fail_before_head(call, result);

@@ -52,6 +52,23 @@ static vgw_status read_body(struct reading *reading, const vgw_gateway_options *
 	return status;
 }
 
+/* The front has told the model. What the body says of it is read all the same: it may have to be replaced. */
+static vgw_status take_model(struct reading *reading, vgw_registry *registry, const char *name, const vgw_model **model,
+	vgw_error *err)
+{
+	vgw_status status = VGW_OK;
+
+	if (reading->scan.body[VGW__BODY_MODEL].kind != 0)
+		status = vgw__scan_get_name(&reading->scan, VGW__BODY_MODEL, reading->name, &reading->name_len, err);
+	if (status != VGW_OK)
+		return status;
+	*model = vgw_registry_find(registry, name, strlen(name));
+	if (!*model)
+		return vgw_error_set_fault(err, VGW_NOT_FOUND, VGW_FAULT_MODEL_NOT_FOUND,
+			"the model '%.200s' does not exist", name);
+	return VGW_OK;
+}
+
 /* A body that names no model gets the default model, if there is one. */
 static vgw_status look_up_model(struct reading *reading, struct vgw__view *view, const vgw_model **model, vgw_error *err)
 {
@@ -73,12 +90,13 @@ static vgw_status look_up_model(struct reading *reading, struct vgw__view *view,
 }
 
 /* What is asked about is the configured name: the model that would run, whatever the client called it. */
-static vgw_status find_model(struct reading *reading, struct vgw__view *view, const vgw_principal *principal,
+static vgw_status find_model(struct reading *reading, struct vgw__view *view, const vgw_request *request,
 	const vgw_model **model, vgw_error *err)
 {
-	vgw_status status = look_up_model(reading, view, model, err);
+	vgw_status status = request->model ? take_model(reading, view->snapshot->registry, request->model, model, err)
+					   : look_up_model(reading, view, model, err);
 
-	if (status != VGW_OK || vgw_principal_may_use(principal, (*model)->name))
+	if (status != VGW_OK || vgw_principal_may_use(request->principal, (*model)->name))
 		return status;
 	return vgw_error_set_fault(err, VGW_INVALID, VGW_FAULT_MODEL_NOT_ALLOWED, "this key may not use the model '%.200s'",
 		(*model)->name);
@@ -131,7 +149,8 @@ static vgw_status splice(vgw_call *call, struct reading *reading, struct vgw__sp
 	bool was_wanted = false;
 	vgw_status status = VGW_OK;
 
-	if (scan->body[VGW__BODY_MODEL].kind == 0 || strcmp(reading->name, model->served_name) != 0)
+	if (strcmp(model->served_name, "*") != 0 &&
+		(scan->body[VGW__BODY_MODEL].kind == 0 || strcmp(reading->name, model->served_name) != 0))
 		status = vgw__splice_set_string(out, "model", model->served_name, strlen(model->served_name), err);
 	if (status == VGW_OK && scan->body[VGW__BODY_REQUEST_ID].kind != 0)
 		status = vgw__splice_remove(out, "request_id", err);
@@ -354,7 +373,7 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	if (status == VGW_OK)
 		status = read_body(&reading, &worker->gateway->options, &request, err);
 	if (status == VGW_OK)
-		status = find_model(&reading, view, request.principal, &model, err);
+		status = find_model(&reading, view, &request, &model, err);
 	if (status == VGW_OK)
 		status = scan_again(&reading, &worker->gateway->options, model, err);
 	if (status != VGW_OK)
@@ -373,6 +392,7 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	status = vgw__allowance_begin(call, &request, &reading.scan, err);
 	if (status == VGW_OK)
 		status = prepare(call, &reading, &request, err);
+	vgw__attempt_prepare(call, &reading.scan, request.session);
 	if (status == VGW_OK && vgw__allowance_ask(call, &request, on_permit) == VGW__PERMIT_GO)
 		status = ask_for_lease(call, err);
 	if (status != VGW_OK) {

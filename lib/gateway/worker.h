@@ -9,11 +9,14 @@
 #ifndef VGW_GATEWAY_WORKER_H
 #define VGW_GATEWAY_WORKER_H
 
+#include "balance/health.h"
+#include "balance/prefix.h"
 #include "core/model.h"
 #include "gateway/limits.h"
 #include "net/transport.h"
 #include "observe/stats.h"
 #include "residency/residency.h"
+#include "util/buf.h"
 #include "util/list.h"
 
 #include <vllmgw/gateway.h>
@@ -41,6 +44,8 @@ struct vgw_gateway {
 	atomic_uint_fast64_t worker_places; /* bit i: place i is taken */
 	pthread_mutex_t lock;
 	struct vgw__snapshot *snapshot;     /* guarded by lock; NULL before the first apply */
+	_Atomic(struct vgw__prefix_table *) prefixes; /* NULL until a model balances by PREFIX */
+	struct vgw__health *health;         /* apply's; NULL: no model may have several replicas */
 };
 
 /* One model as one worker sees it. */
@@ -50,6 +55,7 @@ struct vgw__seat {
 	struct vgw__shard *shard;
 	struct vgw__targets *targets;   /* own reference, NULL: none yet */
 	uint64_t targets_version;
+	int64_t repeated; /* requests under way that were sent a second time and wait for their answer */
 };
 
 struct vgw__view {
@@ -89,6 +95,14 @@ struct vgw__transport *vgw__worker_get_transport(vgw_worker *worker, const struc
 
 /* The snapshot published last, with a reference; NULL before the first apply. */
 struct vgw__snapshot *vgw__gateway_ref_snapshot(vgw_gateway *gateway);
+/* --- replicas.c --- */
+
+/* Before a snapshot is published: what its models' ways to balance need. */
+vgw_status vgw__replicas_prepare(vgw_gateway *gateway, const struct vgw__snapshot *snapshot, vgw_error *err);
+void vgw__replicas_fini(vgw_gateway *gateway);
+/* Prometheus text about every replica of a model that may have several; false: no memory. */
+bool vgw__replicas_print(vgw_gateway *gateway, struct vgw__buf *out);
+
 void vgw__snapshot_unref(struct vgw__snapshot *snapshot);
 
 #endif

@@ -211,9 +211,15 @@ static vgw_status parse_http(struct vgw__endpoint *endpoint, const char *url, vg
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
 
-vgw_status vgw__endpoint_new(struct vgw__endpoint **out, const char *url, vgw_error *err)
+static uint64_t next_id(void)
 {
 	static atomic_uint_fast64_t last_id;
+
+	return atomic_fetch_add(&last_id, 1) + 1;
+}
+
+vgw_status vgw__endpoint_new(struct vgw__endpoint **out, const char *url, vgw_error *err)
+{
 	struct vgw__endpoint *endpoint;
 	size_t len = strlen(url);
 	vgw_status status;
@@ -223,7 +229,7 @@ vgw_status vgw__endpoint_new(struct vgw__endpoint **out, const char *url, vgw_er
 	if (!endpoint)
 		return out_of_memory(err);
 	atomic_init(&endpoint->refs, 1);
-	endpoint->id = atomic_fetch_add(&last_id, 1) + 1;
+	endpoint->id = next_id();
 	while (len && url[len - 1] == '/')
 		len--;
 	endpoint->url = vgw__strndup(url, len);
@@ -239,6 +245,30 @@ vgw_status vgw__endpoint_new(struct vgw__endpoint **out, const char *url, vgw_er
 	}
 	*out = endpoint;
 	return VGW_OK;
+}
+
+struct vgw__endpoint *vgw__endpoint_new_one(const struct vgw__endpoint *endpoint, const struct vgw__address *address)
+{
+	struct vgw__endpoint *one = vgw__alloc(sizeof(*one));
+
+	if (!one)
+		return NULL;
+	atomic_init(&one->refs, 1);
+	one->id = next_id();
+	one->port = endpoint->port;
+	one->is_tls = endpoint->is_tls;
+	one->is_one_of_many = true;
+	one->addresses[0] = *address;
+	one->address_count = 1;
+	one->url = vgw__strdup(endpoint->url);
+	one->authority = vgw__strdup(endpoint->authority);
+	one->host = vgw__strdup(endpoint->host);
+	one->base_path = vgw__strdup(endpoint->base_path);
+	one->ca_file = endpoint->ca_file ? vgw__strdup(endpoint->ca_file) : NULL;
+	if (one->url && one->authority && one->host && one->base_path && (one->ca_file || !endpoint->ca_file))
+		return one;
+	vgw__endpoint_unref(one);
+	return NULL;
 }
 
 vgw_status vgw__endpoint_set_ca(struct vgw__endpoint *endpoint, const char *ca_file, vgw_error *err)

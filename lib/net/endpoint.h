@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-enum { VGW__ENDPOINT_ADDRESSES = 8 };
+enum { VGW__ENDPOINT_ADDRESSES = 32 };
 
 struct vgw__address {
 	struct sockaddr_storage addr;
@@ -28,6 +28,7 @@ struct vgw__endpoint {
 	char *ca_file;    /* https: certificates to trust instead of the system's, or NULL */
 	uint16_t port;
 	bool is_tls;
+	bool is_one_of_many; /* it is one address of a name that has several */
 	uint32_t address_count; /* 0: the name could not be resolved; calls fail with CONNECT */
 	struct vgw__address addresses[VGW__ENDPOINT_ADDRESSES];
 };
@@ -37,6 +38,8 @@ struct vgw__endpoint {
 vgw_status vgw__endpoint_new(struct vgw__endpoint **out, const char *url, vgw_error *err);
 /* Trust the certificates in this PEM file for https. Before the endpoint is shared. */
 vgw_status vgw__endpoint_set_ca(struct vgw__endpoint *endpoint, const char *ca_file, vgw_error *err);
+/* The same place by one of its addresses only, with an id of its own. NULL without memory. */
+struct vgw__endpoint *vgw__endpoint_new_one(const struct vgw__endpoint *endpoint, const struct vgw__address *address);
 struct vgw__endpoint *vgw__endpoint_ref(struct vgw__endpoint *endpoint);
 void vgw__endpoint_unref(struct vgw__endpoint *endpoint); /* NULL is allowed */
 

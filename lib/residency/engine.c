@@ -12,27 +12,6 @@
 
 /* --- endpoints ------------------------------------------------------------------------------------------------ */
 
-static bool is_same_place(const struct vgw__endpoint *a, const struct vgw__endpoint *b)
-{
-	if (strcmp(a->url, b->url) != 0)
-		return false;
-	if (!b->address_count)
-		return true; /* the name server is silent for once: what was known still holds */
-	return a->address_count == b->address_count &&
-		memcmp(a->addresses, b->addresses, a->address_count * sizeof(a->addresses[0])) == 0;
-}
-
-static bool is_same_set(const struct vgw__targets *targets, struct vgw__endpoint *const *endpoints, size_t count)
-{
-	if (!targets || targets->count != count)
-		return false;
-	for (size_t i = 0; i < count; i++) {
-		if (!is_same_place(targets->items[i].endpoint, endpoints[i]))
-			return false;
-	}
-	return true;
-}
-
 static bool is_name(const struct vgw__endpoint *endpoint)
 {
 	unsigned char address[16];
@@ -41,7 +20,7 @@ static bool is_name(const struct vgw__endpoint *endpoint)
 		inet_pton(AF_INET6, endpoint->host, address) != 1;
 }
 
-/* Told again what is known already, nothing changes: connections are kept. */
+/* Told again what is known already, nothing changes: connections, counts and circuits are kept. */
 static void on_endpoints(void *user, struct vgw__endpoint *const *endpoints, size_t count)
 {
 	struct vgw__engine *engine = ((struct vgw__instance *)user)->engine;
@@ -55,14 +34,18 @@ static void on_endpoints(void *user, struct vgw__endpoint *const *endpoints, siz
 	engine->has_names = has_names;
 	(void)pthread_mutex_unlock(&engine->words);
 	present = vgw__resident_ref_targets(engine->resident, &version);
-	is_same = is_same_set(present, endpoints, count);
-	vgw__targets_unref(present);
-	targets = is_same ? NULL : vgw__targets_new(endpoints, count);
-	if (targets)
-		vgw__resident_take_targets(engine->resident, targets);
-	else if (!is_same)
+	targets = vgw__targets_new(endpoints, count, present, &is_same);
+	if (!targets)
 		vgw__log(&engine->residency->options.logger, VGW_LOG_ERROR, "residency", engine->resident->name,
 			"no memory for its endpoints");
+	else if (is_same)
+		vgw__targets_unref(targets);
+	else
+		vgw__resident_take_targets(engine->resident, targets);
+	if (targets && !is_same && present)
+		vgw__log(&engine->residency->options.logger, VGW_LOG_INFO, "residency", engine->resident->name,
+			"its replicas have changed: %u now, %u before", targets->count, present->count);
+	vgw__targets_unref(present);
 }
 
 /* --- words of the controller ---------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@
  *   reload.c      apply: which models stay, change, come and go
  *   adopt.c       engines of an earlier life
  *   store.c       the state file
+ *   replicas.c    replicas as JSON, and drained
  *   state_json.c  the state and the decisions as JSON
  *
  * Everything in struct vgw_residency belongs to the residency's thread but for what says otherwise. */
@@ -162,6 +163,12 @@ vgw_status vgw__ask(vgw_residency *residency, struct vgw__ask *ask);
 void vgw__ask_watch(struct vgw__ask *ask, bool (*is_settled)(struct vgw__ask *ask), int64_t deadline_ms);
 void vgw__asks_look(vgw_residency *residency); /* after each step */
 void vgw__asks_refuse(vgw_residency *residency); /* at the end */
+
+/* --- replicas.c --- */
+
+/* A JSON array; the residency's thread. */
+struct json_t *vgw__replicas_pack(const vgw_residency *residency, struct vgw__engine *engine,
+	const struct vgw__replica_view *view);
 
 /* --- reload.c --- */
 

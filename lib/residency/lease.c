@@ -12,6 +12,20 @@ struct vgw_lease {
 	uint64_t cuts;                /* of the resident, when the lease began */
 };
 
+/* The next one in turn that is well; if none is, the next one. */
+static uint32_t find_target(struct vgw__targets *targets)
+{
+	uint32_t first = atomic_fetch_add_explicit(&targets->next, 1, memory_order_relaxed) % targets->count;
+
+	for (uint32_t i = 0; i < targets->count; i++) {
+		uint32_t place = (first + i) % targets->count;
+
+		if (vgw__target_is_well(targets->items[place]))
+			return place;
+	}
+	return first;
+}
+
 /* The gate has been entered already. */
 static void settle_down(vgw_lease *lease, struct vgw__resident *resident, uint64_t cuts)
 {
@@ -21,8 +35,7 @@ static void settle_down(vgw_lease *lease, struct vgw__resident *resident, uint64
 	lease->cuts = cuts;
 	lease->targets = vgw__resident_ref_targets(resident, &version);
 	if (lease->targets && lease->targets->count)
-		lease->target = atomic_fetch_add_explicit(&lease->targets->next, 1, memory_order_relaxed) %
-			lease->targets->count;
+		lease->target = find_target(lease->targets);
 }
 
 vgw_status vgw_residency_try_acquire(vgw_lease **out, vgw_residency *residency, const char *model, vgw_error *err)
@@ -99,7 +112,7 @@ const char *vgw_lease_get_endpoint(const vgw_lease *lease)
 {
 	if (!lease->targets || !lease->targets->count)
 		return "";
-	return lease->targets->items[lease->target].endpoint->url;
+	return lease->targets->items[lease->target]->endpoint->url;
 }
 
 bool vgw_lease_is_cut(const vgw_lease *lease)

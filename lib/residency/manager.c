@@ -243,6 +243,11 @@ void vgw__manager_heard_idle(vgw_message *message)
 	vgw__resident_unref(resident);
 }
 
+static int64_t resolve_every_ms(const vgw_residency *residency)
+{
+	return residency->given.resolve_ms > 0 ? residency->given.resolve_ms : RESOLVE_EVERY_MS;
+}
+
 static void on_resolve(vgw_timer *timer)
 {
 	vgw_residency *residency = timer->user;
@@ -260,7 +265,7 @@ static void on_resolve(vgw_timer *timer)
 		if (has_names && !engine->is_busy)
 			vgw__engine_order(engine, &order);
 	}
-	if (vgw_timer_start(residency->loop, timer, vgw_now_ms() + RESOLVE_EVERY_MS, on_resolve) != VGW_OK)
+	if (vgw_timer_start(residency->loop, timer, vgw_now_ms() + resolve_every_ms(residency), on_resolve) != VGW_OK)
 		vgw__log(&residency->options.logger, VGW_LOG_ERROR, "residency", NULL, "no memory for a timer");
 }
 
@@ -313,7 +318,7 @@ void *vgw__manager_run(void *user)
 
 	residency->resolve.user = residency;
 	residency->timer.user = residency;
-	if (vgw_timer_start(residency->loop, &residency->resolve, vgw_now_ms() + RESOLVE_EVERY_MS, on_resolve) != VGW_OK
+	if (vgw_timer_start(residency->loop, &residency->resolve, vgw_now_ms() + resolve_every_ms(residency), on_resolve) != VGW_OK
 		|| vgw_loop_run(residency->loop, &err) != VGW_OK)
 		vgw__log(&residency->options.logger, VGW_LOG_ERROR, "residency", NULL, "its thread ends: %s", err.text);
 	return NULL;

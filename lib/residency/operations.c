@@ -43,7 +43,7 @@ static vgw_status probe_default(const struct vgw__operation *operation, vgw_erro
 			instance->model->name);
 	for (uint32_t i = 0; status == VGW_OK && i < targets->count; i++) {
 		const struct vgw__probe probe = {
-			.endpoint = targets->items[i].endpoint,
+			.endpoint = targets->items[i]->endpoint,
 			.served_name = instance->model->served_name,
 			.api_key = json_string_value(json_object_get(backend, "api_key")),
 			.deadline_ms = operation->order.deadline_ms,

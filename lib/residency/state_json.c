@@ -40,11 +40,6 @@ static json_t *integer_or_null(int64_t value)
 	return value < 0 || value == VGW__NEVER ? json_null() : json_integer(value);
 }
 
-static json_t *text_or_null(const char *text)
-{
-	return text[0] ? json_string(text) : json_null();
-}
-
 /* --- models --------------------------------------------------------------------------------------------------- */
 
 static json_t *pack_times(const struct vgw__times *times)
@@ -62,17 +57,6 @@ static json_t *pack_all_times(const struct vgw__replica_view *view)
 		"drain_ms", pack_times(&view->drain));
 }
 
-static json_t *pack_memory(const vgw_residency *residency, const int64_t *bytes)
-{
-	json_t *memory = json_object();
-
-	for (int32_t i = 0; i < VGW__DEVICES_MAX; i++) {
-		if (residency->device_names[i][0] && bytes[i])
-			(void)json_object_set_new(memory, residency->device_names[i], json_integer(bytes[i]));
-	}
-	return memory;
-}
-
 static json_t *pack_progress(struct vgw__engine *engine, const struct vgw__replica_view *view)
 {
 	char text[sizeof(engine->progress_text)];
@@ -84,45 +68,11 @@ static json_t *pack_progress(struct vgw__engine *engine, const struct vgw__repli
 	return json_pack("{s:o, s:s}", "percent", integer_or_null(percent), "text", text);
 }
 
-static json_t *pack_endpoint(struct vgw__engine *engine)
-{
-	uint64_t version;
-	struct vgw__targets *targets = vgw__resident_ref_targets(engine->resident, &version);
-	json_t *url = targets && targets->count ? json_string(targets->items[0].endpoint->url) : json_null();
-
-	vgw__targets_unref(targets);
-	return url;
-}
-
 static const char *depth_name(enum vgw__state at)
 {
 	if (at == VGW__STATE_ASLEEP || at == VGW__STATE_WAKING)
 		return "asleep";
 	return at == VGW__STATE_ABSENT || at == VGW__STATE_BACKOFF ? "stopped" : "awake";
-}
-
-static json_t *pack_replica(const vgw_residency *residency, struct vgw__engine *engine,
-	const struct vgw__replica_view *view)
-{
-	const struct vgw__instance *instance = engine->instance;
-	vgw_replica_facts facts = { .size = sizeof(facts) };
-	char *id = vgw__printf("%s/0", engine->resident->name);
-	int64_t now_ms = vgw_now_ms();
-	json_t *replica;
-
-	if (instance && instance->kind->ops.describe)
-		instance->kind->ops.describe(instance->self, &facts);
-	replica = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:i, s:o}", "id", id ? id : "",
-		"state", vgw__state_name(view->state), "endpoint", pack_endpoint(engine), "pid",
-		facts.pid ? json_integer(facts.pid) : json_null(), "container", text_or_null(facts.container),
-		"log_path", text_or_null(facts.log_path), "in_flight",
-		(json_int_t)vgw__gate_count(engine->resident), "generation", (json_int_t)view->generation, "since_ms",
-		(json_int_t)(now_ms - view->since_ms), "last_used_ms",
-		view->last_used_ms ? json_integer(now_ms - view->last_used_ms) : json_null(), "last_error",
-		text_or_null(engine->failure), "failures", (int)view->failures, "memory_bytes",
-		pack_memory(residency, view->bytes));
-	vgw__free(id);
-	return replica;
 }
 
 static json_t *pack_aliases(const vgw_model *model)
@@ -156,9 +106,9 @@ static json_t *pack_model(vgw_residency *residency, size_t place)
 	struct vgw__replica_view view;
 
 	view_engine(residency, engine, &view);
-	return json_pack("{s:s, s:s, s:s, s:s, s:[o], s:i, s:o, s:o, s:b, s:b, s:s, s:o, s:o}", "name", model->name,
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:o, s:o, s:b, s:b, s:s, s:o, s:o}", "name", model->name,
 		"state", vgw__state_name(view.state), "depth", depth_name(view.state), "status",
-		vgw__resident_get_standing(engine->resident), "replicas", pack_replica(residency, engine, &view),
+		vgw__resident_get_standing(engine->resident), "replicas", vgw__replicas_pack(residency, engine, &view),
 		"waiting", (int)view.waiting, "eta_ms",
 		view.state == VGW__STATE_READY ? json_null() : integer_or_null(view.eta_ms), "progress",
 		pack_progress(engine, &view), "pinned", (int)view.is_pinned, "managed", (int)!engine->is_unmanaged,

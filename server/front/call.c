@@ -208,16 +208,41 @@ static bool keep_texts(struct exchange *x, vgw_request *request)
 	return true;
 }
 
+/* Other systems' requests become ours here. */
+static vgw_fault rewrite(struct exchange *x, struct route_rewrite *made)
+{
+	vgw_fault fault = x->route->rewrite(x->worker->front->options.catalogue, x->route, x->body, x->body_len, made);
+
+	if (fault != VGW_FAULT_NONE)
+		return fault;
+	free(x->body);
+	x->body = made->body;
+	x->body_len = strlen(made->body);
+	x->body_capacity = x->body_len;
+	return VGW_FAULT_NONE;
+}
+
 enum MHD_Result exchange_call(struct exchange *x, void **state)
 {
 	vgw_request request = VGW_REQUEST_INIT;
 	vgw_error err = VGW_ERROR_INIT;
+	struct route_rewrite made;
 
+	if (x->route->rewrite) {
+		vgw_fault fault;
+
+		made.why[0] = '\0';
+		fault = rewrite(x, &made);
+		if (fault != VGW_FAULT_NONE)
+			return reply_fault(x, fault, made.why[0] ? made.why : NULL, NULL);
+		request.model = made.model;
+	}
 	request.operation = x->route->operation;
 	request.body = x->body ? x->body : "";
 	request.body_len = x->body_len;
 	request.request_id = x->request_id;
 	request.principal = x->principal;
+	request.session = x->head.session;
 	request.address = x->principal ? NULL : auth_get_address(x, x->address, sizeof(x->address));
 	if (!keep_texts(x, &request))
 		return reply_fault(x, VGW_FAULT_OUT_OF_MEMORY, NULL, NULL);

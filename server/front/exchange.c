@@ -165,6 +165,8 @@ static enum MHD_Result answer_route(struct exchange *x, const char *url)
 		.gateway = front->options.gateway,
 		.name = name,
 		.accept = x->head.accept,
+		.catalogue = front->options.catalogue,
+		.is_model_router = front->options.is_model_router,
 		.principal = x->principal,
 		.keys_refused = front->options.keys ? keys_count_refused(front->options.keys) : 0,
 		.is_draining = atomic_load(&front->stage) != FRONT_SERVING,

@@ -33,6 +33,8 @@ struct front_options {
 	struct keys *keys;             /* NULL: everybody may use everything */
 	bool public_metrics;
 	struct desk *desk;
+	struct catalogue *catalogue; /* NULL: no simple API */
+	bool is_model_router;        /* for route_view */
 	struct access_log *access_log; /* NULL: none */
 	vgw_logger logger;
 	const struct front_listen *listens;
@@ -43,6 +45,8 @@ struct front_options {
 	uint64_t queue_bytes; /* of all bodies in memory */
 	int64_t header_timeout_ms;
 	int64_t body_timeout_ms;
+	int64_t heartbeat_ms;        /* silence of an event stream after which it is written to */
+	const char *heartbeat;       /* what is written then; NULL: nothing */
 	int64_t write_timeout_ms; /* a client that reads nothing for so long is cut off */
 };
 

@@ -126,6 +126,9 @@ static enum MHD_Result look(struct check *check, const char *name, size_t name_l
 		head->has_upgrade = true;
 	} else if (IS("tracestate")) {
 		head->tracestate = value;
+	} else if (IS("x-session-id") || (IS("x-user-id") && !head->has_session_id)) {
+		head->session = value;
+		head->has_session_id = name_len == sizeof("x-session-id") - 1;
 	} else if (IS("traceparent")) {
 		head->traceparent = value;
 	} else {

@@ -21,6 +21,8 @@ struct request_head {
 	const char *tracestate;
 	const char *authorization;
 	const char *api_key; /* X-API-Key */
+	const char *session; /* X-Session-ID, else X-User-ID */
+	bool has_session_id;
 };
 
 /* VGW_FAULT_NONE, or what is wrong with a sentence in *why (NULL: the fault's own). After a fault the connection must

@@ -67,6 +67,7 @@ struct worker {
 	size_t listener_count;
 	vgw_defer pump;    /* run MHD at the end of the turn: something was resumed */
 	vgw_timer again;   /* MHD has more to do than fits one turn: go on in the next */
+	vgw_timer beat;    /* heartbeats of event streams */
 	vgw_timer sweep;   /* deadlines of connections, clients that left while suspended */
 	int64_t sweep_at_ms;
 	vgw_message drain_order; /* the stage changed */
@@ -223,5 +224,10 @@ void stream_end(struct exchange *x, bool is_clean);
 enum MHD_Result stream_refuse(struct exchange *x, void **state, vgw_fault fault, const char *why);
 void streams_stop(struct worker *worker); /* tell clients why, then cut */
 void streams_cut(struct worker *worker);
+/* Write it to the event streams of engines that have said nothing since. */
+void streams_beat(struct worker *worker, const char *text, int64_t before_ms);
+
+/* heartbeat.c: from now on, while there are streams */
+void heartbeat_arm(struct worker *worker);
 
 #endif

@@ -42,6 +42,8 @@ struct stream {
 	bool is_ending;
 	bool is_clean;
 	bool is_full; /* the call was told so */
+	bool is_between; /* the last piece ended an event */
+	int64_t heard_ms; /* when it came */
 	bool is_broken; /* out of memory, or the socket failed: cut at the end of the turn */
 	vgw_watch watch;
 	vgw_defer flush;
@@ -245,6 +247,10 @@ static void put_head(struct exchange *x)
 	}
 	x->status = reply->status;
 	stream->is_event_stream = reply->is_stream;
+	stream->is_between = true;
+	stream->heard_ms = worker_now_ms(x->worker);
+	if (reply->is_stream && x->call)
+		heartbeat_arm(x->worker);
 	stream->is_chunked = reply->content_length < 0 && !x->head.is_http10;
 	head = reply_print_head(reply, stream->is_chunked, true, &len);
 	if (!head || !append(stream, head, len))
@@ -292,6 +298,8 @@ vgw_flow stream_data(struct exchange *x, const void *data, size_t len)
 	if (stream->is_chunked)
 		is_ok = is_ok && append(stream, "\r\n", 2);
 	stream->is_broken = stream->is_broken || !is_ok;
+	stream->is_between = len > 1 && memcmp((const char *)data + len - 2, "\n\n", 2) == 0;
+	stream->heard_ms = worker_now_ms(x->worker);
 	flush_later(x);
 	stream->is_full = stream->len - stream->sent >= HIGH_WATER_BYTES;
 	return stream->is_full ? VGW_FLOW_FULL : VGW_FLOW_GO;
@@ -307,6 +315,19 @@ void stream_end(struct exchange *x, bool is_clean)
 	if (is_clean && stream->is_chunked && !append(stream, "0\r\n\r\n", 5))
 		stream->is_broken = true;
 	flush_later(x);
+}
+
+/* Only between two events, and not to clients that are slow. */
+void streams_beat(struct worker *worker, const char *text, int64_t before_ms)
+{
+	for (struct link *at = worker->streams.next; at != &worker->streams; at = at->next) {
+		struct exchange *x = LINK_OWNER(at, struct exchange, link);
+		const struct stream *stream = x->stream;
+
+		if (x->call && stream->is_event_stream && stream->is_between && stream->heard_ms <= before_ms &&
+			!stream->is_full && !stream->len)
+			(void)stream_data(x, text, strlen(text));
+	}
 }
 
 /* --- taking over ---------------------------------------------------------------------------------------------- */

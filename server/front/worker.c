@@ -247,6 +247,7 @@ void worker_fini(struct worker *worker)
 	vgw_worker_detach(worker->gateway_worker);
 	if (worker->loop) {
 		vgw_timer_cancel(worker->loop, &worker->sweep);
+		vgw_timer_cancel(worker->loop, &worker->beat);
 		vgw_timer_cancel(worker->loop, &worker->again);
 		vgw_defer_cancel(worker->loop, &worker->pump);
 	}

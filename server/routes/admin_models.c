@@ -312,6 +312,32 @@ void admin_unpin(struct errand *errand)
 	set_pin(errand, 0);
 }
 
+/* ?replica=N, the N of the "MODEL/N" that the state shows. */
+static void set_drain(struct errand *errand, uint32_t drain)
+{
+	const struct errand_request *request = errand_get_request(errand);
+	const char *text = request->query[ROUTE_QUERY_REPLICA];
+	size_t len = text ? strlen(text) : 0;
+	vgw_error err = VGW_ERROR_INIT;
+
+	if (len == 0 || len > 4 || strspn(text, "0123456789") != len) {
+		errand_answer_fault(errand, VGW_FAULT_BAD_REQUEST, "say which replica: ?replica=N");
+		return;
+	}
+	answer_at_once(errand, vgw_residency_drain_replica(admin_get_residency(errand), request->name,
+		(uint32_t)strtoul(text, NULL, 10), drain, &err), &err);
+}
+
+void admin_drain(struct errand *errand)
+{
+	set_drain(errand, 1);
+}
+
+void admin_undrain(struct errand *errand)
+{
+	set_drain(errand, 0);
+}
+
 void admin_reset(struct errand *errand)
 {
 	const struct errand_request *request = errand_get_request(errand);

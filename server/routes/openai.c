@@ -36,6 +36,8 @@ void answer_models(const struct route_view *view, struct route_answer *answer)
 	const char *status = view->query[ROUTE_QUERY_STATUS];
 	char *all = vgw_gateway_dup_models_of(view->gateway, view->principal);
 
+	if (!status && view->is_model_router)
+		status = "loaded";
 	answer->status = 200;
 	answer->type = "application/json";
 	answer->free_fn = status ? free : vgw_free;

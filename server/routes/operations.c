@@ -2,6 +2,7 @@
 /* Health, readiness, version, metrics. */
 #include "routes/routes.h"
 
+#include "catalogue.h"
 #include "process_metrics.h"
 
 #include <inttypes.h>
@@ -23,19 +24,34 @@ static void print(struct route_answer *answer, const char *format, ...)
 	va_end(ap);
 }
 
+static bool wants_text(const struct route_view *view)
+{
+	if (view->accept && strncmp(view->accept, "text/plain", 10) == 0)
+		return true;
+	return view->is_model_router && !(view->accept && strncmp(view->accept, "application/json", 16) == 0);
+}
+
 /* Load balancers ask for text, people and programs for JSON. */
 void answer_health(const struct route_view *view, struct route_answer *answer)
 {
+	char vllm[40] = "";
+
 	answer->status = view->is_draining ? 503 : 200;
-	if (view->accept && strncmp(view->accept, "text/plain", 10) == 0) {
+	if (wants_text(view)) {
 		answer->type = "text/plain; charset=utf-8";
 		print(answer, "%s", view->is_draining ? "draining" : "OK");
 		return;
 	}
 	answer->type = "application/json";
-	print(answer, "{\"ok\":%s,\"status\":\"%s\",\"version\":\"%s\",\"uptime_s\":%" PRId64
+	if (view->catalogue) {
+		json_t *snapshot = catalogue_dup(view->catalogue);
+
+		(void)snprintf(vllm, sizeof(vllm), "\"vllm\":\"%s\",", simple_get_state(snapshot));
+		json_decref(snapshot);
+	}
+	print(answer, "{\"ok\":%s,%s\"status\":\"%s\",\"version\":\"%s\",\"uptime_s\":%" PRId64
 			     ",\"requests_in_flight\":%" PRIu64 "}",
-		view->is_draining ? "false" : "true", view->is_draining ? "draining" : "ok", vgw_version(),
+		view->is_draining ? "false" : "true", vllm, view->is_draining ? "draining" : "ok", vgw_version(),
 		view->uptime_ms / 1000, vgw_gateway_count_calls(view->gateway));
 }
 

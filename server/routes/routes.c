@@ -11,6 +11,8 @@
 
 #define CALL(path_, operation_) { .method = "POST", .path = path_, .auth = ROUTE_USER, .operation = operation_ }
 #define ANSWER(path_, auth_, fn_) { .method = "GET", .path = path_, .auth = auth_, .answer = fn_ }
+#define SIMPLE(path_, operation_, rewrite_) \
+	{ .method = "POST", .path = path_, .auth = ROUTE_USER, .operation = operation_, .rewrite = rewrite_, .is_simple = true }
 #define ADMIN(method_, path_, fn_) { .method = method_, .path = path_, .auth = ROUTE_ADMIN, .errand = fn_ }
 
 static const struct route table[] = {
@@ -23,6 +25,11 @@ static const struct route table[] = {
 	ANSWER("/ready", ROUTE_PUBLIC, answer_ready),
 	ANSWER("/version", ROUTE_OPERATOR, answer_version),
 	ANSWER("/metrics", ROUTE_OPERATOR, answer_metrics),
+
+	SIMPLE("/api/chat", VGW_OPERATION_CHAT_COMPLETIONS, simple_rewrite),
+	SIMPLE("/api/chat/stream", VGW_OPERATION_CHAT_COMPLETIONS, simple_rewrite_stream),
+	SIMPLE("/api/embeddings", VGW_OPERATION_EMBEDDINGS, simple_rewrite),
+	{ .method = "GET", .path = "/api/models", .auth = ROUTE_USER, .answer = simple_models, .is_simple = true },
 
 	ADMIN("GET", "/admin/state", admin_state),
 	ADMIN("GET", "/admin/decisions", admin_decisions),
@@ -38,6 +45,8 @@ static const struct route table[] = {
 	ADMIN("POST", "/admin/models/{}/pin", admin_pin),
 	ADMIN("POST", "/admin/models/{}/unpin", admin_unpin),
 	ADMIN("POST", "/admin/models/{}/reset", admin_reset),
+	ADMIN("POST", "/admin/models/{}/drain", admin_drain),
+	ADMIN("POST", "/admin/models/{}/undrain", admin_undrain),
 	ADMIN("GET", "/admin/models/{}/logs", admin_logs),
 
 	ADMIN("POST", "/v1/models", openai_load),
@@ -64,6 +73,7 @@ struct place {
 
 struct routes {
 	struct route sorted[ROUTE_COUNT]; /* by path */
+	size_t count;
 	struct place exact[ROUTE_COUNT];  /* by path */
 	struct place named[ROUTE_COUNT];
 	size_t exact_count;
@@ -105,19 +115,21 @@ static void add_place(struct routes *routes, const struct route *first, size_t c
 	list_methods(place);
 }
 
-struct routes *routes_new(void)
+struct routes *routes_new(bool has_simple_api)
 {
 	struct routes *routes = calloc(1, sizeof(*routes));
 	size_t count;
 
 	if (!routes)
 		return NULL;
-	memcpy(routes->sorted, table, sizeof(table));
-	for (size_t i = 0; i < ROUTE_COUNT; i++)
+	for (size_t i = 0; i < ROUTE_COUNT; i++) {
 		assert(table[i].auth >= ROUTE_USER && table[i].auth <= ROUTE_ADMIN && "every route says who may use it");
-	qsort(routes->sorted, ROUTE_COUNT, sizeof(routes->sorted[0]), by_path);
-	for (size_t i = 0; i < ROUTE_COUNT; i += count) {
-		for (count = 1; i + count < ROUTE_COUNT; count++) {
+		if (!table[i].is_simple || has_simple_api)
+			routes->sorted[routes->count++] = table[i];
+	}
+	qsort(routes->sorted, routes->count, sizeof(routes->sorted[0]), by_path);
+	for (size_t i = 0; i < routes->count; i += count) {
+		for (count = 1; i + count < routes->count; count++) {
 			if (strcmp(routes->sorted[i].path, routes->sorted[i + count].path) != 0)
 				break;
 		}
@@ -133,7 +145,7 @@ void routes_free(struct routes *routes)
 
 const struct route *routes_get(const struct routes *routes, size_t place)
 {
-	return place < ROUTE_COUNT ? &routes->sorted[place] : NULL;
+	return place < routes->count ? &routes->sorted[place] : NULL;
 }
 
 /* --- finding -------------------------------------------------------------------------------------------------- */

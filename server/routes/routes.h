@@ -25,7 +25,8 @@ enum route_auth {
 	XX(FORCE, "force")   \
 	XX(LINES, "lines")   \
 	XX(FOLLOW, "follow") \
-	XX(MODEL, "model")
+	XX(MODEL, "model")   \
+	XX(REPLICA, "replica")
 
 enum route_query {
 #define XX(name, text) ROUTE_QUERY_##name,
@@ -43,8 +44,10 @@ struct route_view {
 	size_t name_len;
 	const char *query[ROUTE_QUERY_COUNT]; /* NULL: absent */
 	const char *accept;   /* header, or NULL */
+	struct catalogue *catalogue; /* of the simple API; NULL: it is off */
 	const vgw_principal *principal; /* who asks; NULL: nobody in particular */
 	uint64_t keys_refused;
+	bool is_model_router; /* answers as vLLM Model Router does */
 	bool is_draining;
 	int64_t uptime_ms;
 	uint64_t connections;
@@ -58,8 +61,20 @@ struct route_answer {
 	void (*free_fn)(void *body);
 };
 
-struct errand;
+/* What a request becomes before it goes to the gateway. */
+struct route_rewrite {
+	char *body; /* from malloc(), ends with a NUL */
+	char model[ROUTE_NAME_BYTES]; /* the configured model that serves it */
+	char why[200];                /* of a fault; "": its own sentence */
+};
 
+struct catalogue;
+struct errand;
+struct json_t;
+struct route;
+
+typedef vgw_fault (*rewrite_fn)(struct catalogue *catalogue, const struct route *route, const char *body, size_t len,
+	struct route_rewrite *out);
 typedef void (*route_fn)(const struct route_view *view, struct route_answer *answer);
 typedef void (*errand_fn)(struct errand *errand);
 
@@ -68,6 +83,8 @@ struct route {
 	const char *path;   /* exact, but for one {} that stands for a name of one or more segments */
 	enum route_auth auth;
 	vgw_operation operation; /* CALL */
+	rewrite_fn rewrite;      /* CALL; NULL: the body goes on as it came */
+	bool is_simple;          /* only there with the simple API */
 	route_fn answer;         /* ANSWER */
 	errand_fn errand;        /* ERRAND */
 };
@@ -77,7 +94,7 @@ enum route_miss { ROUTE_HIT, ROUTE_UNKNOWN_PATH, ROUTE_WRONG_METHOD };
 
 struct routes;
 
-struct routes *routes_new(void); /* NULL without memory */
+struct routes *routes_new(bool has_simple_api); /* NULL without memory */
 void routes_free(struct routes *routes);
 
 /* The route at a place, by path; NULL behind the end. */
@@ -103,6 +120,15 @@ void answer_ready(const struct route_view *view, struct route_answer *answer);
 void answer_version(const struct route_view *view, struct route_answer *answer);
 void answer_metrics(const struct route_view *view, struct route_answer *answer);
 
+/* compat_ai_backend.c: the simple API */
+void simple_models(const struct route_view *view, struct route_answer *answer);
+vgw_fault simple_rewrite(struct catalogue *catalogue, const struct route *route, const char *body, size_t len,
+	struct route_rewrite *out);
+vgw_fault simple_rewrite_stream(struct catalogue *catalogue, const struct route *route, const char *body, size_t len,
+	struct route_rewrite *out);
+/* "ok", "unavailable", "unconfigured" or "unknown": the default route, in a snapshot. */
+const char *simple_get_state(const struct json_t *snapshot);
+
 /* An error in OpenAI's shape. */
 void answer_fault(struct route_answer *answer, vgw_fault fault, const char *message);
 
@@ -121,6 +147,8 @@ void admin_sleep(struct errand *errand);
 void admin_wake(struct errand *errand);
 void admin_pin(struct errand *errand);
 void admin_unpin(struct errand *errand);
+void admin_drain(struct errand *errand);
+void admin_undrain(struct errand *errand);
 void admin_reset(struct errand *errand);
 /* admin_logs.c */
 void admin_logs(struct errand *errand);

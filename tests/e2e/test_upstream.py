@@ -151,7 +151,7 @@ def test_row_67_a_refused_connection_goes_to_another_engine(engine, stream):
         answers = [gateway.chat("small", stream=stream) for _ in range(6)]
         assert [answer.status for answer in answers] == [200] * 6
         assert {answer.get("x-vllmgw-replica") for answer in answers} == {"small/1"}
-        assert engine.counters()["requests"] == 6
+        assert engine.counters()["inference_requests"] == 6
         assert max(line["attempts"] for line in gateway.access(6)) > 1
 
 
@@ -168,8 +168,8 @@ def test_row_68_a_request_that_may_have_been_read_is_not_sent_to_another_engine(
         with Gateway({"small": [broken, engine]}, timeouts=TIMEOUTS) as gateway:
             statuses = sorted(gateway.chat("small").status for _ in range(6))
             assert set(statuses) == {200, 502}
-            assert broken.counters()["requests"] == statuses.count(502)
-            assert engine.counters()["requests"] == statuses.count(200)
+            assert broken.counters()["inference_requests"] == statuses.count(502)
+            assert engine.counters()["inference_requests"] == statuses.count(200)
 
 
 def test_a_kept_connection_the_engine_has_closed_is_no_error(engine):
@@ -178,7 +178,7 @@ def test_a_kept_connection_the_engine_has_closed_is_no_error(engine):
             for _ in range(5):
                 assert gateway.chat("small").status == 200
                 hasty.wait_for(lambda counters: counters["open"] == 0)
-            assert hasty.counters()["requests"] == 5
+            assert hasty.counters()["inference_requests"] == 5
 
 
 def test_an_engine_that_dies_and_comes_back_elsewhere_is_found_by_a_reload():

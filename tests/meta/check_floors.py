@@ -18,7 +18,7 @@ FLOORS = {"util": 0, "core": 1, "json": 1, "net": 1, "observe": 2, "backend": 2,
 
 # header -> the only files that may include it
 HOMES = {
-    r"curl/.*": (r"lib/net/.*|server/cli/client\.c", "libcurl belongs to lib/net and the command line's client: reach it through net/transport.h or net/fetch.h"),
+    r"curl/.*": (r"lib/net/.*|server/cli/client\.c|server/catalogue\.c", "libcurl belongs to lib/net, the command line's client and the catalogue of engines: reach it through net/transport.h or net/fetch.h"),
     r"microhttpd\.h": (r"server/front/.*", "libmicrohttpd belongs to server/front"),
     r"yaml\.h": (r"server/config_yaml\.c", "libyaml belongs to server/config_yaml.c"),
     r"systemd/.*": (r"server/.*", "libsystemd belongs to the server"),

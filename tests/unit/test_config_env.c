@@ -121,7 +121,7 @@ static void a_wrong_variable_is_named_instead_of_a_place(void **state)
 static void an_unknown_variable_is_a_warning_unless_a_value_uses_it(void **state)
 {
 	static const char *const environment[] = { "VLLMGW_LIMIT_BODY=1MiB", "VLLMGW_MINE=/tmp",
-		"VLLMGW_ZZZ=1", "VLLMGW_MODELS=x", NULL };
+		"VLLMGW_ZZZ=1", "VLLMGW_PROMPTS=x", NULL };
 	char *lines;
 	struct config *config =
 		config_load_text("state_dir: ${VLLMGW_MINE}\n" CONFIG_MODEL, environment, &lines);
@@ -130,7 +130,7 @@ static void an_unknown_variable_is_a_warning_unless_a_value_uses_it(void **state
 	assert_non_null(config);
 	assert_string_equal(lines, "warning: VLLMGW_LIMIT_BODY: no key has this variable, it is ignored; did "
 				   "you mean 'VLLMGW_LIMITS_BODY'?\n"
-				   "warning: VLLMGW_MODELS: no key has this variable, it is ignored\n"
+				   "warning: VLLMGW_PROMPTS: no key has this variable, it is ignored\n"
 				   "warning: VLLMGW_ZZZ: no key has this variable, it is ignored");
 	free(lines);
 	config_free(config);
