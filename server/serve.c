@@ -1,228 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The service: everything is made in the order it is needed, and taken apart in the other.
+/* The service: started (start.c), run, and taken apart in the other order.
  *
- *   config ─► log ─► gateway ─► registry ─► front ─► READY ─► signals ─► drain ─► stop
+ *   start ─► READY ─► signals ─► drain ─► stop
  *
- * The main thread only waits for signals. SIGHUP: a new registry is built from the file read again, and published if
- * it is good; listeners and limits stay as they were started. */
-#include "serve.h"
+ * The main thread only waits for signals. SIGHUP: a new registry is built from the file read again, and
+ * published if it is good; listeners and limits stay as they were started. */
+#include "service.h"
 
-#include "apply.h"
-#include "catalogue.h"
-#include "keys.h"
-#include "limits_redis.h"
 #include "notify.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { LISTENS_MAX = 16, DRAIN_TICK_MS = 50, FRESH_MS = 250, RESERVED_FDS = 128 };
+enum { DRAIN_TICK_MS = 50, FRESH_MS = 250 };
 
-struct service {
-	struct config *config; /* listeners and limits: what the service was started with */
-	struct config *newest; /* whose keys are used; NULL: the one above */
-	const struct args *args;
-	struct log_sink *sink;
-	struct access_log access;
-	vgw_logger logger;
-	vgw_gateway *gateway;
-	struct routes *routes;
-	struct desk *desk;
-	struct catalogue *catalogue; /* NULL: nobody asks for it */
-	pthread_mutex_t reload_lock; /* held while the configuration or the keys are read again */
-	struct keys *keys;
-	struct limits_redis *limits; /* NULL: counted in this process */
-	struct front_listen listens[LISTENS_MAX];
-	size_t listen_count;
-	struct front *front;
-	int signals;
-};
-
-static void say(struct service *service, vgw_log_level level, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static void say(struct service *service, vgw_log_level level, const char *format, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	log_sink_log(service->sink, level, "server", NULL, text);
-}
-
-/* --- starting ------------------------------------------------------------------------------------------------- */
-
-static bool is_json_wanted(const struct config *config)
-{
-	if (config->log.format == CONFIG_LOG_FORMAT_AUTO)
-		return !isatty(STDERR_FILENO);
-	return config->log.format == CONFIG_LOG_FORMAT_JSON;
-}
-
-/* A stream takes two descriptors: the client's and the engine's. */
-static void raise_descriptors(struct service *service)
-{
-	struct rlimit limit;
-	uint64_t wanted = 2 * (uint64_t)service->config->limits.connections + RESERVED_FDS;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	if (limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
-		(void)getrlimit(RLIMIT_NOFILE, &limit);
-	}
-	if (limit.rlim_cur < wanted)
-		say(service, VGW_LOG_WARN,
-			"limits.connections is %lld, but only %llu descriptors may be open: %llu would be needed "
-			"(LimitNOFILE= in a systemd unit, ulimit -n in a shell)",
-			(long long)service->config->limits.connections, (unsigned long long)limit.rlim_cur,
-			(unsigned long long)wanted);
-}
-
-static int open_signals(struct service *service)
-{
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGHUP);
-	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
-		return -1;
-	service->signals = signalfd(-1, &set, SFD_CLOEXEC);
-	return service->signals < 0 ? -1 : 0;
-}
-
-static uint32_t worker_count(const struct config *config)
-{
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-
-	if (config->workers > 0)
-		return (uint32_t)config->workers;
-	return processors < 1 ? 1 : processors > 64 ? 64 : (uint32_t)processors;
-}
-
-static int open_front(struct service *service)
-{
-	static const char *const beats[] = { [CONFIG_HEARTBEAT_COMMENT] = ": keepalive\n\n",
-		[CONFIG_HEARTBEAT_DATA] = "data:\n\n", [CONFIG_HEARTBEAT_OFF] = NULL };
-	const struct config *config = service->config;
-	struct front_options options = {
-		.gateway = service->gateway,
-		.routes = service->routes,
-		.desk = service->desk,
-		.catalogue = service->catalogue,
-		.is_model_router = config->compat.model_router,
-		.keys = service->keys,
-		.public_metrics = config->auth.public_metrics,
-		.access_log = config->log.access ? &service->access : NULL,
-		.logger = service->logger,
-		.listens = service->listens,
-		.workers = worker_count(config),
-		.connections = (uint32_t)config->limits.connections,
-		.body_bytes = (uint64_t)config->limits.body_bytes,
-		.queue_bytes = (uint64_t)config->limits.queue_bytes,
-		.header_timeout_ms = config->limits.header_timeout_ms,
-		.body_timeout_ms = config->limits.body_timeout_ms,
-		.heartbeat_ms = config->heartbeat.idle_ms,
-		.heartbeat = beats[config->heartbeat.style],
-		.write_timeout_ms = config->timeouts.idle_ms,
-	};
-	char why[256] = "";
-
-	if (apply_listens(service->listens, LISTENS_MAX, &service->listen_count, config, why, sizeof(why)) != 0) {
-		say(service, VGW_LOG_ERROR, "%s", why);
-		return -1;
-	}
-	options.listen_count = service->listen_count;
-	if (front_new(&service->front, &options, why, sizeof(why)) != 0) {
-		say(service, VGW_LOG_ERROR, "%s", why);
-		return -1;
-	}
-	for (size_t i = 0; i < service->listen_count; i++)
-		say(service, VGW_LOG_INFO, "listening on %s%s, %u worker%s",
-			service->listens[i].kind == FRONT_LISTEN_UNIX ? "" : "http://",
-			front_get_address(service->front, i), options.workers, options.workers == 1 ? "" : "s");
-	return 0;
-}
-
-static int publish(struct service *service, const struct config *config, char *why, size_t size)
-{
-	vgw_error err = VGW_ERROR_INIT;
-	vgw_registry *registry = NULL;
-	struct apply_room room = { 0 };
-	vgw_gateway_options options;
-	vgw_status status = apply_registry(&registry, config, &err);
-
-	if (status == VGW_OK)
-		status = apply_gateway_options(&options, &room, config, service->logger, &err);
-	if (status == VGW_OK)
-		status = vgw_gateway_apply(service->gateway, registry, &err);
-	if (status == VGW_OK)
-		status = vgw_residency_configure(vgw_gateway_get_residency(service->gateway), &room.residency, &err);
-	if (status == VGW_OK && service->catalogue && catalogue_configure(service->catalogue, config) != 0)
-		status = vgw_error_set(&err, VGW_NOMEM, 0, "out of memory");
-	apply_room_free(&room);
-	vgw_registry_unref(registry);
-	if (status != VGW_OK) {
-		say(service, VGW_LOG_ERROR, "%s", err.text);
-		(void)snprintf(why, size, "%s", err.text);
-	}
-	return status == VGW_OK ? 0 : -1;
-}
-
-/* Limits in Redis, if that is configured. */
-static vgw_status open_limits(struct service *service, vgw_gateway_options *options, vgw_error *err)
-{
-	const struct config *config = service->config;
-	const struct limits_redis_options limits = {
-		.url = config->auth.store,
-		.password = config->auth.store_password,
-		.is_open = config->auth.store_down == CONFIG_STORE_DOWN_OPEN,
-		.logger = service->logger,
-	};
-	char why[256];
-
-	if (strcmp(config->auth.store, "memory") == 0)
-		return VGW_OK;
-	if (limits_redis_new(&service->limits, &limits, why, sizeof(why)) != 0)
-		return vgw_error_set(err, VGW_INVALID, 0, "auth.store: %.200s", why);
-	options->limit_store = &limits_redis_ops;
-	options->limit_store_user = service->limits;
-	return VGW_OK;
-}
-
-static int stage_keys(struct service *service, const struct config *config, char *why, size_t size)
-{
-	if (keys_stage(service->keys, config, why, size) == 0)
-		return 0;
-	say(service, VGW_LOG_ERROR, "%s", why);
-	return -1;
-}
-
-/* --- reading the configuration again -------------------------------------------------------------------------- */
+/* --- reading the configuration again
+ * -------------------------------------------------------------------------- */
 
 static int reload_locked(struct service *service, char *why, size_t size)
 {
 	struct config *config = load_config(service->args, why, size);
 	int result = -1;
 
-	if (config && stage_keys(service, config, why, size) == 0 && publish(service, config, why, size) == 0 &&
+	if (config && service_stage_keys(service, config, why, size) == 0 &&
+		service_publish(service, config, why, size) == 0 &&
 		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) == 0) {
 		log_sink_set_level(service->sink, config->log.level);
-		say(service, VGW_LOG_INFO, "configuration read again: %zu model%s; listeners and limits stay until a restart",
+		service_say(service, VGW_LOG_INFO,
+			"configuration read again: %zu model%s; listeners and limits stay until a restart",
 			config->models.count, config->models.count == 1 ? "" : "s");
 		/* The front still holds texts of the first one: that lives as long as the service. */
 		keys_commit(service->keys);
@@ -231,14 +40,15 @@ static int reload_locked(struct service *service, char *why, size_t size)
 		config = NULL;
 		result = 0;
 	} else {
-		say(service, VGW_LOG_ERROR, "the configuration was not read again: the old one stays");
+		service_say(
+			service, VGW_LOG_ERROR, "the configuration was not read again: the old one stays");
 	}
 	config_free(config);
 	return result;
 }
 
 /* On the main thread after SIGHUP, on the desk's for POST /admin/reload. */
-static int reload(void *user, char *why, size_t size)
+int service_reload(void *user, char *why, size_t size)
 {
 	struct service *service = user;
 	int result;
@@ -251,65 +61,8 @@ static int reload(void *user, char *why, size_t size)
 	return result;
 }
 
-/* --- starting, the rest --------------------------------------------------------------------------------------- */
-
-static int start(struct service *service)
-{
-	const struct config *config = service->config;
-	struct apply_room room = { 0 };
-	vgw_gateway_options options;
-	vgw_error err = VGW_ERROR_INIT;
-	vgw_status status;
-	char why[512];
-
-	if (open_signals(service) != 0) { /* before any thread: one that does not block SIGTERM would die of it */
-		(void)fprintf(stderr, "error: signals cannot be set up: %s\n", strerror(errno));
-		return -1;
-	}
-	service->sink = log_sink_new(STDERR_FILENO, is_json_wanted(config), config->log.level);
-	service->routes = routes_new(config->compat.ai_backend_gateway);
-	if (!service->sink || !service->routes ||
-		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) != 0) {
-		(void)fputs("error: out of memory\n", stderr);
-		return -1;
-	}
-	service->access.sink = service->sink;
-	service->logger = log_sink_get_logger(service->sink);
-	raise_descriptors(service);
-	status = apply_gateway_options(&options, &room, config, service->logger, &err);
-	if (status == VGW_OK)
-		status = open_limits(service, &options, &err);
-	if (status == VGW_OK)
-		status = vgw_gateway_new(&service->gateway, &options, &err);
-	apply_room_free(&room);
-	if (status != VGW_OK) {
-		say(service, VGW_LOG_ERROR, "%s", err.text);
-		return -1;
-	}
-	service->keys = keys_new(service->gateway);
-	if (!service->keys) {
-		say(service, VGW_LOG_ERROR, "out of memory, or without SHA-256");
-		return -1;
-	}
-	if (config->compat.ai_backend_gateway && !(service->catalogue = catalogue_new())) {
-		say(service, VGW_LOG_ERROR, "the thread that asks engines for their models cannot be started");
-		return -1;
-	}
-	if (stage_keys(service, config, why, sizeof(why)) != 0 || publish(service, config, why, sizeof(why)) != 0)
-		return -1;
-	keys_commit(service->keys);
-	service->desk = desk_new(&(struct desk_options){ .gateway = service->gateway, .reload = reload,
-		.reload_user = service });
-	if (!service->desk) {
-		say(service, VGW_LOG_ERROR, "the thread for administrators' requests cannot be started");
-		return -1;
-	}
-	if (service->catalogue)
-		catalogue_wait(service->catalogue);
-	return open_front(service);
-}
-
-/* --- running -------------------------------------------------------------------------------------------------- */
+/* --- running
+ * -------------------------------------------------------------------------------------------------- */
 
 static void refresh_keys(struct service *service)
 {
@@ -320,9 +73,9 @@ static void refresh_keys(struct service *service)
 	result = keys_refresh(service->keys, why, sizeof(why));
 	(void)pthread_mutex_unlock(&service->reload_lock);
 	if (result > 0)
-		say(service, VGW_LOG_INFO, "keys read again: %zu", keys_count(service->keys));
+		service_say(service, VGW_LOG_INFO, "keys read again: %zu", keys_count(service->keys));
 	else if (result < 0)
-		say(service, VGW_LOG_ERROR, "%s; the keys stay as they were", why);
+		service_say(service, VGW_LOG_ERROR, "%s; the keys stay as they were", why);
 }
 
 /* A keys file is looked at several times a second. */
@@ -342,7 +95,7 @@ static int get_patience_ms(struct service *service, int64_t watchdog_ms)
 static void wait_for_stop(struct service *service)
 {
 	int64_t watchdog_ms = notify_get_watchdog_ms();
-	struct pollfd poller = { .fd = service->signals, .events = POLLIN };
+	struct pollfd poller = {.fd = service->signals, .events = POLLIN};
 
 	for (;;) {
 		int count = poll(&poller, 1, get_patience_ms(service, watchdog_ms));
@@ -358,7 +111,7 @@ static void wait_for_stop(struct service *service)
 			continue;
 		if (info.ssi_signo != SIGHUP)
 			return;
-		(void)reload(service, why, sizeof(why));
+		(void)service_reload(service, why, sizeof(why));
 	}
 }
 
@@ -374,31 +127,32 @@ static void drain(struct service *service)
 {
 	int64_t fresh_until_ms = vgw_now_ms() + FRESH_MS;
 	int64_t until_ms = vgw_now_ms() + service->config->timeouts.drain_ms;
-	struct pollfd poller = { .fd = service->signals, .events = POLLIN };
+	struct pollfd poller = {.fd = service->signals, .events = POLLIN};
 	uint64_t left;
 
 	notify_stopping();
 	front_drain(service->front);
 	desk_stop(service->desk); /* event streams and followed logs end now, not at the end of the drain */
 	left = front_count_requests(service->front);
-	say(service, VGW_LOG_INFO, "stopping: %llu request%s under way", (unsigned long long)left, left == 1 ? "" : "s");
+	service_say(service, VGW_LOG_INFO, "stopping: %llu request%s under way", (unsigned long long)left,
+		left == 1 ? "" : "s");
 	while (is_busy(service, fresh_until_ms) && vgw_now_ms() < until_ms) {
 		if (poll(&poller, 1, DRAIN_TICK_MS) > 0)
 			break;
 	}
 	left = front_count_requests(service->front);
 	if (left)
-		say(service, VGW_LOG_WARN, "%llu request%s had to be cut off", (unsigned long long)left,
-			left == 1 ? "" : "s");
+		service_say(service, VGW_LOG_WARN, "%llu request%s had to be cut off",
+			(unsigned long long)left, left == 1 ? "" : "s");
 }
 
 int serve(struct config *config, const struct args *args)
 {
-	struct service service = { .config = config, .args = args, .signals = -1,
-		.reload_lock = PTHREAD_MUTEX_INITIALIZER };
+	struct service service = {
+		.config = config, .args = args, .signals = -1, .reload_lock = PTHREAD_MUTEX_INITIALIZER};
 	int status = EXIT_FAILED;
 
-	if (start(&service) == 0) {
+	if (service_start(&service) == 0) {
 		notify_ready("Serving");
 		wait_for_stop(&service);
 		drain(&service);
@@ -413,7 +167,7 @@ int serve(struct config *config, const struct args *args)
 	vgw_gateway_free(service.gateway);
 	routes_free(service.routes);
 	if (status == EXIT_SUCCESS)
-		say(&service, VGW_LOG_INFO, "stopped");
+		service_say(&service, VGW_LOG_INFO, "stopped");
 	log_sink_free(service.sink);
 	if (service.signals >= 0)
 		(void)close(service.signals);

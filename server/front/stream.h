@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A connection of ours, taken over from libmicrohttpd: what takeover.c opens and stream.c writes. Owned by
+ * its exchange, used on the exchange's worker only. */
+#ifndef FRONT_STREAM_H
+#define FRONT_STREAM_H
+
+#include "front/internal.h"
+
+struct stream {
+	int fd;
+	bool is_chunked;
+	bool is_event_stream;
+	bool is_ending;
+	bool is_clean;
+	bool is_full;     /* the call was told so */
+	bool is_between;  /* the last piece ended an event */
+	int64_t heard_ms; /* when it came */
+	bool is_broken;   /* out of memory, or the socket failed: cut at the end of the turn */
+	vgw_watch watch;
+	vgw_defer flush;
+	vgw_timer stall;
+	char *out;
+	size_t len;
+	size_t sent;
+	size_t capacity;
+};
+
+/* The head of x->reply is written. Nothing is sent before the end of the turn. */
+void stream_put_head(struct exchange *x);
+
+/* What the socket says: the client is gone, or there is room again. The watch's user is the exchange. */
+void stream_on_event(vgw_watch *watch, uint32_t events);
+
+#endif

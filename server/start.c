@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting the service: everything is made in the order it is needed.
+ *
+ *   config ─► log ─► gateway ─► keys ─► registry ─► desk ─► front ─► listening */
+#include "service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum { RESERVED_FDS = 128 };
+
+void service_say(struct service *service, vgw_log_level level, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	log_sink_log(service->sink, level, "server", NULL, text);
+}
+
+static bool is_json_wanted(const struct config *config)
+{
+	if (config->log.format == CONFIG_LOG_FORMAT_AUTO)
+		return !isatty(STDERR_FILENO);
+	return config->log.format == CONFIG_LOG_FORMAT_JSON;
+}
+
+/* A stream takes two descriptors: the client's and the engine's. */
+static void raise_descriptors(struct service *service)
+{
+	struct rlimit limit;
+	uint64_t wanted = 2 * (uint64_t)service->config->limits.connections + RESERVED_FDS;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	if (limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+		(void)getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur < wanted)
+		service_say(service, VGW_LOG_WARN,
+			"limits.connections is %lld, but only %llu descriptors may be open: %llu would be "
+			"needed "
+			"(LimitNOFILE= in a systemd unit, ulimit -n in a shell)",
+			(long long)service->config->limits.connections, (unsigned long long)limit.rlim_cur,
+			(unsigned long long)wanted);
+}
+
+static int open_signals(struct service *service)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+		return -1;
+	service->signals = signalfd(-1, &set, SFD_CLOEXEC);
+	return service->signals < 0 ? -1 : 0;
+}
+
+static uint32_t worker_count(const struct config *config)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (config->workers > 0)
+		return (uint32_t)config->workers;
+	return processors < 1 ? 1 : processors > 64 ? 64 : (uint32_t)processors;
+}
+
+static int open_front(struct service *service)
+{
+	static const char *const beats[] = {[CONFIG_HEARTBEAT_COMMENT] = ": keepalive\n\n",
+		[CONFIG_HEARTBEAT_DATA] = "data:\n\n",
+		[CONFIG_HEARTBEAT_OFF] = NULL};
+	const struct config *config = service->config;
+	struct front_options options = {
+		.gateway = service->gateway,
+		.routes = service->routes,
+		.desk = service->desk,
+		.catalogue = service->catalogue,
+		.is_model_router = config->compat.model_router,
+		.keys = service->keys,
+		.public_metrics = config->auth.public_metrics,
+		.access_log = config->log.access ? &service->access : NULL,
+		.logger = service->logger,
+		.listens = service->listens,
+		.workers = worker_count(config),
+		.connections = (uint32_t)config->limits.connections,
+		.body_bytes = (uint64_t)config->limits.body_bytes,
+		.queue_bytes = (uint64_t)config->limits.queue_bytes,
+		.header_timeout_ms = config->limits.header_timeout_ms,
+		.body_timeout_ms = config->limits.body_timeout_ms,
+		.heartbeat_ms = config->heartbeat.idle_ms,
+		.heartbeat = beats[config->heartbeat.style],
+		.write_timeout_ms = config->timeouts.idle_ms,
+	};
+	char why[256] = "";
+
+	if (apply_listens(service->listens, LISTENS_MAX, &service->listen_count, config, why, sizeof(why)) !=
+		0) {
+		service_say(service, VGW_LOG_ERROR, "%s", why);
+		return -1;
+	}
+	options.listen_count = service->listen_count;
+	if (front_new(&service->front, &options, why, sizeof(why)) != 0) {
+		service_say(service, VGW_LOG_ERROR, "%s", why);
+		return -1;
+	}
+	for (size_t i = 0; i < service->listen_count; i++)
+		service_say(service, VGW_LOG_INFO, "listening on %s%s, %u worker%s",
+			service->listens[i].kind == FRONT_LISTEN_UNIX ? "" : "http://",
+			front_get_address(service->front, i), options.workers,
+			options.workers == 1 ? "" : "s");
+	return 0;
+}
+
+int service_publish(struct service *service, const struct config *config, char *why, size_t size)
+{
+	vgw_error err = VGW_ERROR_INIT;
+	vgw_registry *registry = NULL;
+	struct apply_room room = {0};
+	vgw_gateway_options options;
+	vgw_status status = apply_registry(&registry, config, &err);
+
+	if (status == VGW_OK)
+		status = apply_gateway_options(&options, &room, config, service->logger, &err);
+	if (status == VGW_OK)
+		status = vgw_gateway_apply(service->gateway, registry, &err);
+	if (status == VGW_OK)
+		status = vgw_residency_configure(
+			vgw_gateway_get_residency(service->gateway), &room.residency, &err);
+	if (status == VGW_OK && service->catalogue && catalogue_configure(service->catalogue, config) != 0)
+		status = vgw_error_set(&err, VGW_NOMEM, 0, "out of memory");
+	apply_room_free(&room);
+	vgw_registry_unref(registry);
+	if (status != VGW_OK) {
+		service_say(service, VGW_LOG_ERROR, "%s", err.text);
+		(void)snprintf(why, size, "%s", err.text);
+	}
+	return status == VGW_OK ? 0 : -1;
+}
+
+/* Limits in Redis, if that is configured. */
+static vgw_status open_limits(struct service *service, vgw_gateway_options *options, vgw_error *err)
+{
+	const struct config *config = service->config;
+	const struct limits_redis_options limits = {
+		.url = config->auth.store,
+		.password = config->auth.store_password,
+		.is_open = config->auth.store_down == CONFIG_STORE_DOWN_OPEN,
+		.logger = service->logger,
+	};
+	char why[256];
+
+	if (strcmp(config->auth.store, "memory") == 0)
+		return VGW_OK;
+	if (limits_redis_new(&service->limits, &limits, why, sizeof(why)) != 0)
+		return vgw_error_set(err, VGW_INVALID, 0, "auth.store: %.200s", why);
+	options->limit_store = &limits_redis_ops;
+	options->limit_store_user = service->limits;
+	return VGW_OK;
+}
+
+int service_stage_keys(struct service *service, const struct config *config, char *why, size_t size)
+{
+	if (keys_stage(service->keys, config, why, size) == 0)
+		return 0;
+	service_say(service, VGW_LOG_ERROR, "%s", why);
+	return -1;
+}
+
+int service_start(struct service *service)
+{
+	const struct config *config = service->config;
+	struct apply_room room = {0};
+	vgw_gateway_options options;
+	vgw_error err = VGW_ERROR_INIT;
+	vgw_status status;
+	char why[512];
+
+	if (open_signals(service) !=
+		0) { /* before any thread: one that does not block SIGTERM would die of it */
+		(void)fprintf(stderr, "error: signals cannot be set up: %s\n", strerror(errno));
+		return -1;
+	}
+	service->sink = log_sink_new(STDERR_FILENO, is_json_wanted(config), config->log.level);
+	service->routes = routes_new(config->compat.ai_backend_gateway);
+	if (!service->sink || !service->routes ||
+		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) != 0) {
+		(void)fputs("error: out of memory\n", stderr);
+		return -1;
+	}
+	service->access.sink = service->sink;
+	service->logger = log_sink_get_logger(service->sink);
+	raise_descriptors(service);
+	status = apply_gateway_options(&options, &room, config, service->logger, &err);
+	if (status == VGW_OK)
+		status = open_limits(service, &options, &err);
+	if (status == VGW_OK)
+		status = vgw_gateway_new(&service->gateway, &options, &err);
+	apply_room_free(&room);
+	if (status != VGW_OK) {
+		service_say(service, VGW_LOG_ERROR, "%s", err.text);
+		return -1;
+	}
+	service->keys = keys_new(service->gateway);
+	if (!service->keys) {
+		service_say(service, VGW_LOG_ERROR, "out of memory, or without SHA-256");
+		return -1;
+	}
+	if (config->compat.ai_backend_gateway && !(service->catalogue = catalogue_new())) {
+		service_say(service, VGW_LOG_ERROR,
+			"the thread that asks engines for their models cannot be started");
+		return -1;
+	}
+	if (service_stage_keys(service, config, why, sizeof(why)) != 0 ||
+		service_publish(service, config, why, sizeof(why)) != 0)
+		return -1;
+	keys_commit(service->keys);
+	service->desk = desk_new(&(struct desk_options){
+		.gateway = service->gateway, .reload = service_reload, .reload_user = service});
+	if (!service->desk) {
+		service_say(
+			service, VGW_LOG_ERROR, "the thread for administrators' requests cannot be started");
+		return -1;
+	}
+	if (service->catalogue)
+		catalogue_wait(service->catalogue);
+	return open_front(service);
+}
