@@ -81,10 +81,46 @@ void vgw__call_finish(vgw_call *call, vgw_fault fault, bool is_clean)
 	struct vgw__usage usage = vgw__call_get_usage(call);
 	vgw_call_report report = vgw__call_report(call, fault, is_clean, &usage);
 
+	if (call->is_cancelled) {
+		vgw__call_discard(call);
+		return;
+	}
 	vgw__call_record(call, call->status ? call->status : vgw_fault_get_info(fault)->http, &usage);
 	vgw_timer_cancel(call->worker->loop, &call->deadline);
 	call->events.on_end(call->user, &report);
 	vgw__call_discard(call);
+}
+
+static void ignore_head(void *user, const vgw_answer_head *head)
+{
+	(void)user;
+	(void)head;
+}
+
+static vgw_flow ignore_data(void *user, const void *data, size_t len)
+{
+	(void)user;
+	(void)data;
+	(void)len;
+	return VGW_FLOW_GO;
+}
+
+static void on_forget(vgw_defer *defer)
+{
+	vgw__call_discard(defer->user);
+}
+
+/* From inside a callback: our own frames and the transport's below still hold the call. It falls silent, and goes at
+ * the end of the turn if they do not end it before. */
+static void forget_later(vgw_call *call)
+{
+	vgw_timer_cancel(call->worker->loop, &call->deadline);
+	call->is_cancelled = true;
+	call->events.on_sent = NULL;
+	call->events.on_head = ignore_head;
+	call->events.on_data = ignore_data;
+	call->answer.user = call;
+	vgw_defer_call(call->worker->loop, &call->answer, on_forget);
 }
 
 void vgw_call_cancel(vgw_call *call)
@@ -92,7 +128,10 @@ void vgw_call_cancel(vgw_call *call)
 	struct vgw__usage usage = vgw__call_get_usage(call);
 
 	vgw__call_record(call, vgw_fault_get_info(VGW_FAULT_CLIENT_CLOSED)->http, &usage);
-	vgw__call_discard(call);
+	if (call->is_telling)
+		forget_later(call);
+	else
+		vgw__call_discard(call);
 }
 
 /* --- an answer of our own ------------------------------------------------------------------------------------- */
@@ -114,7 +153,9 @@ void vgw__call_give_head(vgw_call *call)
 		call->is_counted = true;
 		vgw__gauge(&call->seat->shard->open_streams, 1);
 	}
+	call->is_telling = true;
 	call->events.on_head(call->user, &head);
+	call->is_telling = false;
 	vgw__head_free(call->worker, held);
 }
 
@@ -123,7 +164,9 @@ enum vgw__flow vgw__call_deliver(vgw_call *call, const void *data, size_t len)
 	if (!call->first_byte_ns)
 		call->first_byte_ns = vgw__now_ns();
 	call->bytes_out += len;
-	call->is_paused = call->events.on_data(call->user, data, len) == VGW_FLOW_FULL;
+	call->is_telling = true;
+	call->is_paused = call->events.on_data(call->user, data, len) == VGW_FLOW_FULL && !call->is_cancelled;
+	call->is_telling = false;
 	return call->is_paused ? VGW__FLOW_FULL : VGW__FLOW_GO;
 }
 

@@ -78,6 +78,8 @@ struct vgw_call {
 	bool is_sent;    /* the request went out completely */
 	bool is_paused;  /* the front is full */
 	bool is_counted; /* among the open streams */
+	bool is_telling; /* the front's callback is below us on the stack */
+	bool is_cancelled; /* by the front, in a callback: not another word */
 	bool hides_usage; /* we made the engine tell it, the client did not ask */
 
 	vgw_timer deadline;

@@ -20,8 +20,11 @@ static void on_sent(void *user)
 	vgw__free(call->outgoing);
 	call->outgoing = NULL;
 	vgw__buf_fini(&call->scratch);
-	if (call->events.on_sent)
-		call->events.on_sent(call->user);
+	if (!call->events.on_sent)
+		return;
+	call->is_telling = true;
+	call->events.on_sent(call->user);
+	call->is_telling = false;
 }
 
 static bool begin_withholding(vgw_call *call)
