@@ -179,6 +179,7 @@ static vgw_status kube_adopt(void *self, const char *identity, int64_t deadline_
 	int64_t replicas = 0, ask_until_ms = vgw_now_ms() + ADOPT_ASK_MS;
 	vgw_status status;
 
+	vgw__kube_leave(kube);
 	if (identity && strcmp(identity, kube->identity) != 0)
 		return vgw_error_set(err, VGW_NOT_FOUND, 0, "model '%.60s': the record is of another workload",
 			kube->config.model);

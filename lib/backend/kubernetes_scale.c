@@ -57,6 +57,8 @@ vgw_status vgw__kube_scale_set(struct vgw__kube *kube, int64_t deadline_ms, int6
 
 vgw_status vgw__kube_scale_wait_gone(struct vgw__kube *kube, int64_t deadline_ms, vgw_error *err)
 {
+	size_t left = 0; /* when they were last counted */
+
 	for (;;) {
 		const int64_t now = vgw_now_ms();
 		const struct vgw__kube_look look = { &kube->config, kube->selector,
@@ -67,16 +69,18 @@ vgw_status vgw__kube_scale_wait_gone(struct vgw__kube *kube, int64_t deadline_ms
 		bool is_refused;
 		vgw_status status = vgw__kube_pods_look(&pods, &look, &is_refused, &why);
 
-		if (status == VGW_OK && pods.count + pods.leaving == 0)
+		if (status == VGW_OK)
+			left = pods.count + pods.leaving;
+		if (status == VGW_OK && left == 0)
 			return VGW_OK;
 		if (status == VGW_CANCELLED || is_refused)
 			return vgw_error_set(err, status, 0, "%s", why.text);
-		if (vgw_now_ms() + LOOK_MS >= deadline_ms && status != VGW_OK)
+		if (vgw_now_ms() + LOOK_MS >= deadline_ms && left == 0)
 			return vgw_error_set(err, VGW_TIMEOUT, 0, "whether its pods are gone is not known: %.160s", why.text);
 		if (vgw_now_ms() + LOOK_MS >= deadline_ms)
 			return vgw_error_set(err, VGW_TIMEOUT, 0,
 				"%zu pods are still there; raise stop_timeout above the pods' terminationGracePeriodSeconds",
-				pods.count + pods.leaving);
+				left);
 		if (vgw__kube_pause(vgw_host_get_cancel_fd(kube->host), LOOK_MS))
 			return vgw_error_set(err, VGW_CANCELLED, 0, "the stop was given up");
 	}

@@ -20,7 +20,7 @@ struct wait {
 static vgw_status fail(const struct wait *wait, vgw_status status, vgw_failure failure, const char *text, vgw_error *err)
 {
 	vgw_host_set_failure(wait->kube->host, failure, text);
-	return vgw_error_set_fault(err, status, VGW_FAULT_MODEL_START_FAILED, "model '%.60s': %.160s",
+	return vgw_error_set_fault(err, status, VGW_FAULT_MODEL_START_FAILED, "model '%.60s': %s",
 		wait->kube->config.model, text);
 }
 
@@ -32,6 +32,7 @@ static vgw_status look(struct wait *wait, vgw_error *err)
 	const struct vgw__kube_look how = { &kube->config, kube->selector,
 		now + ONE_LOOK_MS < wait->deadline_ms ? now + ONE_LOOK_MS : wait->deadline_ms,
 		vgw_host_get_cancel_fd(kube->host) };
+	struct vgw__kube_pods pods;
 	vgw_error why = VGW_ERROR_INIT;
 	bool is_refused;
 	vgw_status status;
@@ -39,7 +40,9 @@ static vgw_status look(struct wait *wait, vgw_error *err)
 	if (now < wait->next_look_ms)
 		return VGW_OK;
 	wait->next_look_ms = now + LOOK_EVERY_MS;
-	status = vgw__kube_pods_look(&wait->pods, &how, &is_refused, &why);
+	status = vgw__kube_pods_look(&pods, &how, &is_refused, &why);
+	if (status == VGW_OK)
+		wait->pods = pods;
 	if (status == VGW_OK && wait->pods.is_hopeless)
 		return fail(wait, VGW_BACKEND, wait->pods.failure, wait->pods.text, err);
 	if (status == VGW_OK)

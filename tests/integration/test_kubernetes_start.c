@@ -102,11 +102,11 @@ static void pods_that_do_not_go_are_told_with_what_to_change(void **state)
 	vgw_error err = VGW_ERROR_INIT;
 
 	kube_rig_do(rig, "set", "{\"workload\":\"" BIG "\",\"set\":{\"arguments\":[\"--fault\",\"ignore-sigterm\"],"
-				"\"grace\":3}}");
+				"\"grace\":6}}");
 	kube_rig_make(rig, BIG, "");
 	kube_rig_activate_well(rig);
 	vgw__host_begin(rig->host);
-	assert_int_equal(rig->kind->ops.deactivate(rig->self, VGW_DEPTH_SLEEP, vgw_now_ms() + 1000, &err), VGW_TIMEOUT);
+	assert_int_equal(rig->kind->ops.deactivate(rig->self, VGW_DEPTH_SLEEP, vgw_now_ms() + 3000, &err), VGW_TIMEOUT);
 	assert_says(err.text, "1 pods are still there");
 	assert_says(err.text, "terminationGracePeriodSeconds");
 	assert_true(kube_rig_report(rig).has_depth);
@@ -197,8 +197,8 @@ static void a_pod_without_a_node_waits_until_the_deadline(void **state)
 	static const char *const says[] = { "no node has room", "Insufficient nvidia.com/gpu", NULL };
 	int64_t before = vgw_now_ms();
 
-	refuse_to_start(*state, "{\"mode\":\"unschedulable\"}", 2000, VGW_FAILURE_MEMORY, says);
-	assert_true(vgw_now_ms() - before >= 2000);
+	refuse_to_start(*state, "{\"mode\":\"unschedulable\"}", 4000, VGW_FAILURE_MEMORY, says);
+	assert_true(vgw_now_ms() - before >= 4000);
 }
 
 /* --- an API server that does not do as it is asked --- */
@@ -228,8 +228,10 @@ static void a_right_that_is_missing_is_named_as_the_rule_to_add(void **state)
 	kube_rig_make(rig, BIG, "");
 	fail_with(rig, "deny", "{\"verb\":\"patch\",\"resource\":\"deployments/scale\"}", scale);
 	kube_rig_do(rig, "set", "{\"workload\":\"" BIG "\",\"set\":{\"arguments\":[\"--load-time\",\"1h\"]}}");
-	fail_with(rig, "deny", "{\"verb\":\"list\",\"resource\":\"endpointslices\"}", list);
 	fail_with(rig, "deny", "{\"verb\":\"list\",\"resource\":\"pods\"}", pods);
+	kube_rig_do(rig, "cut_watches", "{}");
+	kube_rig_do(rig, "fault", "{\"verb\":\"watch\",\"resource\":\"endpointslices\",\"code\":500}");
+	fail_with(rig, "deny", "{\"verb\":\"list\",\"resource\":\"endpointslices\"}", list);
 	kube_rig_stop_well(rig);
 }
 
@@ -284,7 +286,7 @@ static void a_server_with_another_certificate_is_not_spoken_to(void **state)
 
 		assert_int_equal(rig->kind->ops.create(&rig->self, &spec, rig->host, rig->kind->user, &err), VGW_OK);
 	}
-	assert_int_equal(kube_rig_activate(rig, 1500, &err), VGW_BACKEND);
+	assert_int_equal(kube_rig_activate(rig, 5000, &err), VGW_BACKEND);
 	assert_says(err.text, "ertificate");
 	assert_int_equal(unsetenv("KUBERNETES_SERVICE_HOST"), 0);
 }
@@ -339,5 +341,5 @@ int main(void)
 		TEST(conflicts_without_end_are_told),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, kube_rig_end_cluster);
 }

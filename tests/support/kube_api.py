@@ -5,8 +5,9 @@ cluster of kube_cluster.py.
 
     kube_api.py FOLDER ENGINE RESOURCE/NAME=SERVED_NAME...
 
-writes FOLDER/ca.crt and FOLDER/token, prints "ready PORT ENGINE_PORT", and ends when its standard input does. Tests
-give orders by POST /_test/ORDER with a JSON object (see ORDERS); each is answered with the state.
+writes FOLDER/ca.crt and FOLDER/token, prints "ready PORT ENGINE_PORT ORDERS_PORT", and ends when its standard input
+does. Tests give orders by POST /_test/ORDER with a JSON object (see ORDERS), without TLS, on a port of their own; each
+is answered with the state.
 """
 
 import json
@@ -27,7 +28,7 @@ USER = "system:serviceaccount:llm:gateway"
 SCALE = re.compile(rf"/apis/apps/v1/namespaces/{NAMESPACE}/(deployments|statefulsets)/([^/]+)/scale")
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
-BOOKMARK_S = 0.2
+BOOKMARK_S = 0.5
 
 
 class Refusal(Exception):
@@ -274,6 +275,23 @@ def order_token(state, order):
     state.token = order["token"]
 
 
+def order_reset(state, order):
+    """As it was in the beginning; answered when the last pod is gone."""
+    cluster = state.cluster
+    state.denied.clear()
+    state.faults.clear()
+    state.is_watch_refused_early = False
+    state.token = order["token"]
+    for workload in cluster.all_workloads:
+        cluster.workloads[(workload.resource, workload.name)] = workload
+        workload.reset()
+        cluster.scale(workload, 0)
+        for pod in workload.pods:
+            pod.kill()
+    cluster.changed.wait_for(lambda: not any(workload.pods for workload in cluster.all_workloads), 20)
+    cluster.reset_addresses()
+
+
 def order_state(_state, _order):
     """Nothing but the answer."""
 
@@ -316,8 +334,10 @@ def main():
     context.load_cert_chain(folder / "ca.crt", folder / "tls.key")
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(f"ready {server.server_port} {cluster.port}", flush=True)
+    orders = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    for one in (server, orders):
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+    print(f"ready {server.server_port} {cluster.port} {orders.server_port}", flush=True)
     sys.stdin.buffer.read()
     with cluster.changed:
         cluster.close()

@@ -80,7 +80,6 @@ class Pod:
         watcher = threading.Thread(target=self._watch_readiness, args=(self.process,), daemon=True)
         watcher.start()
         code = self.process.wait()
-        watcher.join()
         with cluster.changed:
             self.process = None
             self.ready = False
@@ -97,7 +96,7 @@ class Pod:
             return not self.deleted
 
     def _watch_readiness(self, process):
-        """A readiness probe every 20 ms."""
+        """Readiness probes; they are rarer once it is ready, because its end is noticed without them."""
         pause = threading.Event()
         while process.poll() is None:
             try:
@@ -107,10 +106,10 @@ class Pod:
                 is_ready = False
             with self.cluster.changed:
                 is_ready = is_ready and not self.is_held_unready and not self.deleted
-                if is_ready != self.ready and process.poll() is None:
+                if is_ready != self.ready and process is self.process:
                     self.ready = is_ready
                     self.cluster.publish(self.workload)
-            pause.wait(0.02)
+            pause.wait(0.2 if is_ready else 0.05)
 
     def _gone(self):
         with self.cluster.changed:
@@ -131,6 +130,10 @@ class Pod:
             timer = threading.Timer(self.workload.grace, self.process.kill)
             timer.daemon = True
             timer.start()
+
+    def kill(self):
+        if self.process:
+            self.process.kill()
 
     # --- how the API shows it ---
 
@@ -162,6 +165,9 @@ class Workload:
         self.replicas = 0
         self.version = 1
         self.pods = []
+        self.reset()
+
+    def reset(self):
         self.mode = "run"
         self.arguments = []
         self.grace = 10.0
@@ -188,11 +194,16 @@ class Cluster:
         self.history = []  # (version, type, slice)
         self.slices = {}
         self.workloads = {}
+        self.all_workloads = []  # also those that a test deleted
+        self.reset_addresses()
+
+    def reset_addresses(self):
         self._numbers = itertools.count(2)
 
     def add(self, resource, name, served_name):
         with self.changed:
             self.workloads[(resource, name)] = Workload(resource, name, served_name)
+            self.all_workloads.append(self.workloads[(resource, name)])
             self.publish(self.workloads[(resource, name)])
 
     def touch(self):
@@ -241,7 +252,6 @@ class Cluster:
         self.touch()
 
     def close(self):
-        for workload in self.workloads.values():
+        for workload in self.all_workloads:
             for pod in workload.pods:
-                if pod.process:
-                    pod.process.kill()
+                pod.kill()

@@ -16,6 +16,16 @@
 
 extern char **environ;
 
+/* kube_api.py, started by the first test of a program. */
+static struct cluster {
+	pid_t pid; /* 0: not started */
+	int stdin_fd; /* it ends when this is closed */
+	int engine_port;
+	char api[64];
+	char orders[64];
+	char folder[64];
+} cluster;
+
 /* --- the cluster --- */
 
 static void find_engine(char *out, size_t size)
@@ -29,7 +39,7 @@ static void find_engine(char *out, size_t size)
 	(void)snprintf(out, size, "%s/../bin/vllmgw-engine", self);
 }
 
-static void read_ready(struct kube_rig *rig, int fd)
+static void read_ready(int fd)
 {
 	struct pollfd readable = { .fd = fd, .events = POLLIN };
 	char line[128] = "";
@@ -46,31 +56,34 @@ static void read_ready(struct kube_rig *rig, int fd)
 		len += (size_t)n;
 	}
 	assert_memory_equal(line, "ready ", 6);
-	(void)snprintf(rig->api, sizeof(rig->api), "https://127.0.0.1:%ld", strtol(line + 6, &port, 10));
-	rig->engine_port = (int)strtol(port, &end, 10);
-	assert_true(rig->engine_port > 0);
+	(void)snprintf(cluster.api, sizeof(cluster.api), "https://127.0.0.1:%ld", strtol(line + 6, &port, 10));
+	cluster.engine_port = (int)strtol(port, &end, 10);
+	(void)snprintf(cluster.orders, sizeof(cluster.orders), "http://127.0.0.1:%ld", strtol(end, &port, 10));
+	assert_true(cluster.engine_port > 0);
 }
 
-static void start_cluster(struct kube_rig *rig)
+static void start_cluster(void)
 {
 	char engine[4096], script[] = VGW_SOURCE_DIR "/tests/support/kube_api.py", python[] = "/usr/bin/python3";
 	char big[] = "deployments/big=org/big", set[] = "statefulsets/set=org/big";
-	char *argv[] = { python, script, rig->folder, engine, big, set, NULL };
+	char *argv[] = { python, script, cluster.folder, engine, big, set, NULL };
 	posix_spawn_file_actions_t actions;
 	int in[2], out[2];
 
 	find_engine(engine, sizeof(engine));
+	(void)snprintf(cluster.folder, sizeof(cluster.folder), "/tmp/vgw-kube-XXXXXX");
+	assert_non_null(mkdtemp(cluster.folder));
 	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
 	(void)posix_spawn_file_actions_adddup2(&actions, in[0], 0);
 	(void)posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-	assert_int_equal(posix_spawn(&rig->pid, python, &actions, NULL, argv, environ), 0);
+	assert_int_equal(posix_spawn(&cluster.pid, python, &actions, NULL, argv, environ), 0);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)close(in[0]);
 	(void)close(out[1]);
-	rig->stdin_fd = in[1];
-	read_ready(rig, out[0]);
+	cluster.stdin_fd = in[1];
+	read_ready(out[0]);
 	(void)close(out[0]);
 }
 
@@ -78,17 +91,15 @@ json_t *kube_rig_order(struct kube_rig *rig, const char *order, const char *json
 {
 	struct vgw__control_request request = VGW__CONTROL_REQUEST_INIT;
 	struct vgw__control_answer answer = { 0 };
-	char url[256], ca[128];
+	char url[256];
 	vgw_error err = VGW_ERROR_INIT;
 	json_t *root;
 
-	(void)snprintf(url, sizeof(url), "%s/_test/%s", rig->api, order);
-	(void)snprintf(ca, sizeof(ca), "%s/ca.crt", rig->folder);
+	(void)snprintf(url, sizeof(url), "%s/_test/%s", rig->orders, order);
 	request.url = url;
 	request.method = "POST";
 	request.body = json;
 	request.body_len = strlen(json);
-	request.ca_file = ca;
 	request.deadline_ms = vgw_now_ms() + KUBE_PATIENCE_MS;
 	if (vgw__control_call(&request, &answer, &err) != VGW_OK)
 		fail_msg("order %s: %s", order, err.text);
@@ -175,9 +186,14 @@ int kube_rig_set_up(void **state)
 	assert_non_null(rig);
 	(void)pthread_mutex_init(&rig->mutex, NULL);
 	(void)pthread_cond_init(&rig->changed, NULL);
-	(void)snprintf(rig->folder, sizeof(rig->folder), "/tmp/vgw-kube-XXXXXX");
-	assert_non_null(mkdtemp(rig->folder));
-	start_cluster(rig);
+	if (cluster.pid == 0)
+		start_cluster();
+	(void)snprintf(rig->folder, sizeof(rig->folder), "%s", cluster.folder);
+	(void)snprintf(rig->api, sizeof(rig->api), "%s", cluster.api);
+	(void)snprintf(rig->orders, sizeof(rig->orders), "%s", cluster.orders);
+	rig->engine_port = cluster.engine_port;
+	kube_rig_write_token(rig, "first-token\n");
+	kube_rig_do(rig, "reset", "{\"token\":\"first-token\"}");
 	assert_int_equal(vgw__controllers_new(&rig->controllers, NULL), VGW_OK);
 	assert_int_equal(vgw__controllers_add_builtin(rig->controllers, NULL), VGW_OK);
 	assert_int_equal(vgw__controllers_find(rig->controllers, &rig->kind, "kubernetes", NULL), VGW_OK);
@@ -202,12 +218,21 @@ int kube_rig_tear_down(void **state)
 		rig->kind->ops.destroy(rig->self);
 	vgw__host_free(rig->host);
 	vgw__controllers_free(rig->controllers);
-	(void)close(rig->stdin_fd);
-	(void)waitpid(rig->pid, NULL, 0);
-	(void)nftw(rig->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	(void)pthread_cond_destroy(&rig->changed);
 	(void)pthread_mutex_destroy(&rig->mutex);
 	free(rig);
+	return 0;
+}
+
+int kube_rig_end_cluster(void **state)
+{
+	(void)state;
+	if (cluster.pid == 0)
+		return 0;
+	(void)close(cluster.stdin_fd);
+	(void)waitpid(cluster.pid, NULL, 0);
+	(void)nftw(cluster.folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	cluster.pid = 0;
 	return 0;
 }
 

@@ -23,9 +23,8 @@ struct kube_rig {
 	void *self;
 	char folder[64];
 	char api[64];        /* "https://127.0.0.1:PORT" */
+	char orders[64];     /* "http://127.0.0.1:PORT" */
 	int engine_port;
-	pid_t pid;           /* of kube_api.py */
-	int stdin_fd;        /* it ends when this is closed */
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	char urls[KUBE_URLS][64]; /* guarded by mutex, to the end */
@@ -39,6 +38,7 @@ struct kube_rig {
 
 int kube_rig_set_up(void **state);
 int kube_rig_tear_down(void **state);
+int kube_rig_end_cluster(void **state); /* of the group: the tests share a cluster, each finds it as new */
 
 /* With more members (", \"replicas\": 2") after those that name workload, namespace, server, token and CA. */
 vgw_status kube_rig_try_make(struct kube_rig *rig, const char *workload, const char *more, vgw_error *err);
