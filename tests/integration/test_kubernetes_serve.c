@@ -28,7 +28,7 @@ static void pods_that_come_and_go_are_told_at_once(void **state)
 	kube_rig_await_urls(rig, 2);
 	assert_true(kube_rig_serves(rig->urls[0]));
 	assert_true(kube_rig_serves(rig->urls[1]));
-	assert_int_equal(rig->deaths, 0);
+	assert_int_equal(kube_rig_get_deaths(rig), 0);
 	kube_rig_stop_well(rig);
 }
 
@@ -45,7 +45,7 @@ static void a_lost_pod_among_several_is_no_death(void **state)
 	kube_rig_await_urls(rig, 1);
 	assert_string_not_equal(rig->urls[0], lost);
 	kube_rig_await_urls(rig, 2); /* its replacement */
-	assert_int_equal(rig->deaths, 0);
+	assert_int_equal(kube_rig_get_deaths(rig), 0);
 	kube_rig_stop_well(rig);
 }
 
@@ -86,7 +86,7 @@ static void without_the_right_to_watch_it_is_polled(void **state)
 	serve(rig, "");
 	kube_rig_do(rig, "scale", "{\"workload\":\"" BIG "\",\"replicas\":2}");
 	kube_rig_await_urls(rig, 2);
-	assert_says(rig->logged, "verbs: [watch]");
+	assert_true(kube_rig_has_logged(rig, "verbs: [watch]"));
 	kube_rig_stop_well(rig);
 }
 
@@ -96,17 +96,17 @@ static void an_api_server_that_fails_changes_nothing_for_those_who_serve(void **
 	int publications;
 
 	serve(rig, "");
-	publications = rig->publications;
+	publications = kube_rig_get_publications(rig);
 	kube_rig_do(rig, "token", "{\"token\":\"another\"}");
 	kube_rig_do(rig, "cut_watches", "{}");
 	kube_rig_await_call(rig, "list endpointslices");
-	assert_int_equal(rig->deaths, 0);
-	assert_int_equal(rig->publications, publications);
+	assert_int_equal(kube_rig_get_deaths(rig), 0);
+	assert_int_equal(kube_rig_get_publications(rig), publications);
 	assert_true(kube_rig_serves(rig->urls[0]));
 	kube_rig_write_token(rig, "another"); /* it is back */
 	kube_rig_do(rig, "scale", "{\"workload\":\"" BIG "\",\"replicas\":2}");
 	kube_rig_await_urls(rig, 2);
-	assert_int_equal(rig->deaths, 0);
+	assert_int_equal(kube_rig_get_deaths(rig), 0);
 	kube_rig_stop_well(rig);
 }
 
@@ -125,7 +125,6 @@ static void an_engine_that_dies_is_noticed_within_a_second(void **state)
 
 		kube_rig_activate_well(rig); /* it comes again after a death, too */
 		kube_rig_await_count(rig, BIG, "ready", 1);
-		rig->deaths = 0;
 		before = vgw_now_ms();
 		kube_rig_do(rig, "crash", "{\"workload\":\"" BIG "\"}");
 		kube_rig_await_death(rig);
@@ -164,14 +163,14 @@ static void a_pod_that_is_only_late_with_its_probes_keeps_its_requests(void **st
 	int publications;
 
 	serve(rig, "");
-	publications = rig->publications;
+	publications = kube_rig_get_publications(rig);
 	(void)json_decref(kube_rig_order(rig, "state", "{}"));
 	kube_rig_do(rig, "hold_unready", "{\"workload\":\"" BIG "\",\"value\":true}");
 	kube_rig_await_count(rig, BIG, "ready", 0);
 	kube_rig_do(rig, "hold_unready", "{\"workload\":\"" BIG "\",\"value\":false}");
 	kube_rig_await_count(rig, BIG, "ready", 1);
-	assert_int_equal(rig->deaths, 0);
-	assert_int_equal(rig->publications, publications);
+	assert_int_equal(kube_rig_get_deaths(rig), 0);
+	assert_int_equal(kube_rig_get_publications(rig), publications);
 	assert_true(kube_rig_serves(rig->urls[0]));
 	kube_rig_stop_well(rig);
 }
@@ -211,7 +210,7 @@ static void what_is_scaled_to_nothing_is_not_adopted(void **state)
 	kube_rig_make(rig, BIG, "");
 	assert_int_equal(adopt(rig, NULL, KUBE_PATIENCE_MS, &err), VGW_NOT_FOUND);
 	assert_int_equal(adopt(rig, "{\"name\":\"other\"}", KUBE_PATIENCE_MS, &err), VGW_NOT_FOUND);
-	assert_int_equal(rig->publications, 0);
+	assert_int_equal(kube_rig_get_publications(rig), 0);
 }
 
 static void what_was_still_starting_is_scaled_to_nothing(void **state)

@@ -27,7 +27,7 @@ static void a_deployment_comes_up_serves_and_goes(void **state)
 	kube_rig_stop_well(rig);
 	assert_int_equal(kube_rig_count(rig, BIG, "pods"), 0);
 	assert_false(kube_rig_serves(rig->urls[0]));
-	assert_int_equal(rig->deaths, 0);
+	assert_int_equal(kube_rig_get_deaths(rig), 0);
 	memset(facts.identity, 0, sizeof(facts.identity));
 	rig->kind->ops.describe(rig->self, &facts);
 	assert_string_equal(facts.identity, "");

@@ -319,7 +319,38 @@ void kube_rig_await_death(struct kube_rig *rig)
 	(void)pthread_mutex_lock(&rig->mutex);
 	while (rig->deaths == 0)
 		assert_int_equal(pthread_cond_timedwait(&rig->changed, &rig->mutex, &until), 0);
+	rig->deaths = 0;
 	(void)pthread_mutex_unlock(&rig->mutex);
+}
+
+static int read_locked(struct kube_rig *rig, const int *value)
+{
+	int copy;
+
+	(void)pthread_mutex_lock(&rig->mutex);
+	copy = *value;
+	(void)pthread_mutex_unlock(&rig->mutex);
+	return copy;
+}
+
+int kube_rig_get_deaths(struct kube_rig *rig)
+{
+	return read_locked(rig, &rig->deaths);
+}
+
+int kube_rig_get_publications(struct kube_rig *rig)
+{
+	return read_locked(rig, &rig->publications);
+}
+
+bool kube_rig_has_logged(struct kube_rig *rig, const char *text)
+{
+	bool is_there;
+
+	(void)pthread_mutex_lock(&rig->mutex);
+	is_there = strstr(rig->logged, text) != NULL;
+	(void)pthread_mutex_unlock(&rig->mutex);
+	return is_there;
 }
 
 void kube_rig_await_count(struct kube_rig *rig, const char *workload, const char *what, int count)

@@ -58,7 +58,10 @@ int kube_rig_count(struct kube_rig *rig, const char *workload, const char *what)
 
 /* Each fails the test when it takes ages. */
 void kube_rig_await_urls(struct kube_rig *rig, size_t count);
-void kube_rig_await_death(struct kube_rig *rig);
+void kube_rig_await_death(struct kube_rig *rig); /* and forgets it */
+int kube_rig_get_deaths(struct kube_rig *rig);
+int kube_rig_get_publications(struct kube_rig *rig);
+bool kube_rig_has_logged(struct kube_rig *rig, const char *text);
 void kube_rig_await_count(struct kube_rig *rig, const char *workload, const char *what, int count);
 void kube_rig_await_call(struct kube_rig *rig, const char *call); /* "list endpointslices": since the last order */
 
