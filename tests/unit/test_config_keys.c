@@ -118,9 +118,9 @@ static void a_mistake_in_a_model_is_named_with_its_place_and_remedy(void **state
 			"c.yaml:2:23: models.m.backend: names no workload to scale; give `deployment: NAME` or "
 			"`statefulset: NAME`" },
 		{ "models:\n  m: {backend: {kind: kubernetes, deployment: a, statefulset: b, port: 0}}\n",
-			"c.yaml:2:62: models.m.backend: has a deployment and a statefulset; keep the one to be "
+			"c.yaml:2:63: models.m.backend: has a deployment and a statefulset; keep the one to be "
 			"scaled\n"
-			"c.yaml:2:71: models.m.backend.port: '0' is out of range: from 1 to 65535" },
+			"c.yaml:2:72: models.m.backend.port: '0' is out of range: from 1 to 65535" },
 		{ "models:\n  'a b': {backend: {kind: static, urls: [http://h]}}\n",
 			"c.yaml:2:3: models.a b: the name has a space, quote, backslash or control character "
 			"in it" },
