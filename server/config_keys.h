@@ -342,7 +342,7 @@ enum {
 		"Key sent to the engine instead of the client's; null: none")                                \
 	XX("start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, none,                                \
 		"From scaling up until a pod is ready")                                                      \
-	XX("stop_timeout", DURATION, 0, CONFIG_MAX_MS, NULL, "2m", 0, none,                                  \
+	XX("stop_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "2m", 0, none,                                  \
 		"From scaling to 0 until the pods are gone")
 
 /* XX(kind, array of keys in config_keys.c, is_managed, help) */

@@ -168,6 +168,8 @@ static vgw_status kube_deactivate(void *self, vgw_depth depth, int64_t deadline_
 	vgw__kube_leave(kube);
 	if (depth != VGW_DEPTH_STOP)
 		vgw_host_set_depth(kube->host, VGW_DEPTH_STOP);
+	if (kube->config.stop_timeout_ms < deadline_ms - vgw_now_ms())
+		deadline_ms = vgw_now_ms() + kube->config.stop_timeout_ms;
 	return scale_down(kube, deadline_ms, err);
 }
 
@@ -180,7 +182,8 @@ static vgw_status kube_adopt(void *self, const char *identity, int64_t deadline_
 	vgw_status status;
 
 	vgw__kube_leave(kube);
-	if (identity && strcmp(identity, kube->identity) != 0)
+	vgw__kube_leave(kube);
+	if (identity[0] && strcmp(identity, kube->identity) != 0)
 		return vgw_error_set(err, VGW_NOT_FOUND, 0, "model '%.60s': the record is of another workload",
 			kube->config.model);
 	status = vgw__kube_scale_get(kube, ask_until_ms < deadline_ms ? ask_until_ms : deadline_ms, &replicas, &why);

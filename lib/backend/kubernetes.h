@@ -6,7 +6,7 @@
  *   kubernetes_scale.c    how many replicas there should be
  *   kubernetes_find.c     where the ready pods are: EndpointSlices, or a name in DNS
  *   kubernetes_start.c    wait until one is ready, say why none is
- *   kubernetes_serve.c    while it serves: changed endpoints are told, and the death nobody asked for
+ *   kubernetes_serve.c    while it serves: changed endpoints are told, and the end nobody asked for
  *
  * Who may touch what: the operations come one at a time; between them, and only while `watched` is added, the
  * watcher's thread has the fields of serving. An operation takes the watch off first. */
@@ -45,7 +45,7 @@ struct vgw__kube {
 	int64_t restarts;                 /* of the pods' containers when it began to serve */
 	int64_t silent_since_ms;          /* no pod is ready since then; 0: some is */
 	int64_t next_look_ms;
-	bool is_dead;                     /* told already */
+	bool is_over;                     /* its end was told already */
 };
 
 /* kubernetes_kind.c */
@@ -56,6 +56,8 @@ void vgw__kube_kind_give_slices(struct vgw__kube_kind *kind, struct vgw__kube_sl
 /* kubernetes_scale.c: both learn the selector. NOT_FOUND: there is no such workload. */
 vgw_status vgw__kube_scale_get(struct vgw__kube *kube, int64_t deadline_ms, int64_t *replicas, vgw_error *err);
 vgw_status vgw__kube_scale_set(struct vgw__kube *kube, int64_t deadline_ms, int64_t replicas, vgw_error *err);
+/* One attempt, for the watcher's thread: it is not of an operation, and cannot be cancelled like one. */
+vgw_status vgw__kube_scale_peek(struct vgw__kube *kube, int64_t deadline_ms, int64_t *replicas);
 /* Until no pod is left, also none that is leaving. */
 vgw_status vgw__kube_scale_wait_gone(struct vgw__kube *kube, int64_t deadline_ms, vgw_error *err);
 

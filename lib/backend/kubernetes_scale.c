@@ -23,14 +23,20 @@ static vgw_status take_scale(struct vgw__kube *kube, const json_t *root, int64_t
 	return VGW_OK;
 }
 
-static vgw_status ask(struct vgw__kube *kube, int64_t deadline_ms, const char *patch, int64_t *replicas,
-	vgw_error *err)
+static struct vgw__kube_call make_call(const struct vgw__kube *kube, int64_t deadline_ms, const char *patch)
 {
 	bool is_set = strcmp(kube->config.resource, "statefulsets") == 0;
-	const struct vgw__kube_call call = { .cluster = &kube->config.cluster, .verb = patch ? "patch" : "get",
+
+	return (struct vgw__kube_call){ .cluster = &kube->config.cluster, .verb = patch ? "patch" : "get",
 		.group = "apps", .resource = is_set ? "statefulsets/scale" : "deployments/scale",
 		.name = kube->config.workload, .patch = patch, .deadline_ms = deadline_ms,
 		.cancel_fd = vgw_host_get_cancel_fd(kube->host) };
+}
+
+static vgw_status ask(struct vgw__kube *kube, int64_t deadline_ms, const char *patch, int64_t *replicas,
+	vgw_error *err)
+{
+	const struct vgw__kube_call call = make_call(kube, deadline_ms, patch);
 	struct vgw__kube_answer answer;
 	vgw_status status = vgw__kube_call(&call, &answer, err);
 
@@ -53,6 +59,21 @@ vgw_status vgw__kube_scale_set(struct vgw__kube *kube, int64_t deadline_ms, int6
 
 	(void)snprintf(patch, sizeof(patch), "{\"spec\":{\"replicas\":%d}}", (int)replicas);
 	return ask(kube, deadline_ms, patch, &now_asked, err);
+}
+
+vgw_status vgw__kube_scale_peek(struct vgw__kube *kube, int64_t deadline_ms, int64_t *replicas)
+{
+	struct vgw__kube_call call = make_call(kube, deadline_ms, NULL);
+	struct vgw__kube_answer answer;
+	vgw_status status;
+
+	call.cancel_fd = -1;
+	status = vgw__kube_call_once(&call, &answer, NULL);
+	if (status != VGW_OK)
+		return status;
+	status = take_scale(kube, answer.root, replicas, NULL);
+	json_decref(answer.root);
+	return status;
 }
 
 vgw_status vgw__kube_scale_wait_gone(struct vgw__kube *kube, int64_t deadline_ms, vgw_error *err)

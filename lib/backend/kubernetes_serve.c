@@ -5,6 +5,7 @@
  *   none is ready, but one runs as it did ......... the last endpoints stay: a busy engine answers probes late
  *   ... for SILENCE_MS ............................ a death
  *   containers restarted, ended, or all pods gone . a death
+ *   ... and it is scaled to 0 ..................... somebody's wish: an absence, which is no failure
  *   the API server does not answer ................ nothing is known, nothing changes */
 #include "backend/kubernetes.h"
 
@@ -47,17 +48,40 @@ static vgw_status publish(struct vgw__kube *kube, struct vgw__strings *ready, vg
 	return VGW_OK;
 }
 
-/* --- the death nobody asked for --- */
+/* --- the end nobody asked for --- */
 
 static void die(struct vgw__kube *kube, const char *how, const char *detail)
 {
 	char reason[REASON_SIZE];
 
 	(void)snprintf(reason, sizeof(reason), "%s%s%.160s", how, detail[0] ? ": " : "", detail);
-	kube->is_dead = true;
+	kube->is_over = true;
 	vgw__log(vgw_host_get_logger(kube->host), VGW_LOG_WARN, "kubernetes", kube->config.model, "%s/%s: %s",
 		kube->config.resource, kube->config.workload, reason);
 	vgw_host_report_death(kube->host, reason);
+}
+
+static void be_absent(struct vgw__kube *kube)
+{
+	kube->is_over = true;
+	atomic_store(&kube->is_up, false);
+	vgw__log(vgw_host_get_logger(kube->host), VGW_LOG_INFO, "kubernetes", kube->config.model,
+		"%s/%s: somebody else scaled it to 0", kube->config.resource, kube->config.workload);
+	vgw_host_report_absence(kube->host, "somebody else scaled it to 0");
+}
+
+/* Whether they went because of a wish is what the scale says. When it does not say, the next look asks again. */
+static void judge_absence(struct vgw__kube *kube, int64_t deadline_ms)
+{
+	int64_t replicas = 0;
+	vgw_status status = vgw__kube_scale_peek(kube, deadline_ms, &replicas);
+
+	if (status == VGW_NOT_FOUND)
+		die(kube, "its pods are gone", "somebody deleted the workload");
+	else if (status == VGW_OK && replicas > 0)
+		die(kube, "its pods are gone", "they were deleted or evicted");
+	else if (status == VGW_OK)
+		be_absent(kube);
 }
 
 static void judge_silence(struct vgw__kube *kube)
@@ -75,7 +99,7 @@ static void judge_silence(struct vgw__kube *kube)
 	if (vgw__kube_pods_look(&pods, &how, &is_refused, NULL) != VGW_OK)
 		return;
 	if (pods.count == 0)
-		die(kube, "its pods are gone", "somebody scaled it down or deleted them");
+		judge_absence(kube, how.deadline_ms);
 	else if (pods.restarts > kube->restarts)
 		die(kube, "its engine ended", pods.text);
 	else if (pods.running == 0)
@@ -91,7 +115,7 @@ static void look(struct vgw__kube *kube)
 	vgw_status status;
 	size_t listed;
 
-	if (kube->is_dead)
+	if (kube->is_over)
 		return;
 	status = vgw__kube_find(kube, &ready, &listed, &why);
 	if (status != VGW_OK) {
@@ -159,7 +183,7 @@ vgw_status vgw__kube_serve(struct vgw__kube *kube, struct vgw__strings *ready, v
 	count_restarts(kube);
 	kube->silent_since_ms = 0;
 	kube->next_look_ms = 0;
-	kube->is_dead = false;
+	kube->is_over = false;
 	kube->watched.user = kube;
 	kube->watched.on_ready = on_change;
 	kube->watched.on_tick = on_tick;

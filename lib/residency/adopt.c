@@ -10,7 +10,6 @@
 
 enum { ADOPT_MS = 10000, STOP_MS = 30000 };
 
-/* NULL: there is no record of this kind. */
 static const char *identity_of(const json_t *record, const struct vgw__instance *instance)
 {
 	const char *kind = json_string_value(json_object_get(record, "kind"));

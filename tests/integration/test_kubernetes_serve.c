@@ -136,14 +136,31 @@ static void an_engine_that_dies_is_noticed_within_a_second(void **state)
 	assert_true(best_ms < 1000);
 }
 
-static void being_scaled_down_by_somebody_else_is_a_death(void **state)
+static void being_scaled_down_by_somebody_else_is_an_absence_and_no_death(void **state)
+{
+	struct kube_rig *rig = *state;
+	vgw_replica_facts facts = { .size = sizeof(facts) };
+
+	serve(rig, "");
+	kube_rig_do(rig, "scale", "{\"workload\":\"" BIG "\",\"replicas\":0}");
+	kube_rig_await_absence(rig);
+	assert_int_equal(kube_rig_get_deaths(rig), 0);
+	rig->kind->ops.describe(rig->self, &facts);
+	assert_string_equal(facts.identity, "");
+	kube_rig_activate_well(rig); /* at the next use */
+	assert_true(kube_rig_serves(rig->urls[0]));
+	kube_rig_stop_well(rig);
+}
+
+static void pods_that_are_gone_without_a_wish_are_a_death(void **state)
 {
 	struct kube_rig *rig = *state;
 
 	serve(rig, "");
-	kube_rig_do(rig, "scale", "{\"workload\":\"" BIG "\",\"replicas\":0}");
+	kube_rig_do(rig, "set", "{\"workload\":\"" BIG "\",\"set\":{\"is_stuck\":true}}");
+	kube_rig_do(rig, "delete_pod", "{\"workload\":\"" BIG "\"}");
 	kube_rig_await_death(rig);
-	assert_says(rig->death, "its pods are gone");
+	assert_says(rig->death, "its pods are gone: they were deleted or evicted");
 	kube_rig_stop_well(rig);
 }
 
@@ -154,6 +171,7 @@ static void a_workload_that_is_deleted_is_a_death_and_can_be_stopped(void **stat
 	serve(rig, "");
 	kube_rig_do(rig, "forget", "{\"workload\":\"" BIG "\"}");
 	kube_rig_await_death(rig);
+	assert_says(rig->death, "somebody deleted the workload");
 	kube_rig_stop_well(rig);
 }
 
@@ -192,7 +210,7 @@ static void a_workload_that_is_up_is_adopted_without_a_record(void **state)
 	kube_rig_do(rig, "scale", "{\"workload\":\"" BIG "\",\"replicas\":1}");
 	kube_rig_await_count(rig, BIG, "ready", 1);
 	kube_rig_make(rig, BIG, "");
-	if (adopt(rig, NULL, KUBE_PATIENCE_MS, &err) != VGW_OK)
+	if (adopt(rig, "", KUBE_PATIENCE_MS, &err) != VGW_OK)
 		fail_msg("%s", err.text);
 	assert_int_equal(rig->url_count, 1);
 	rig->kind->ops.describe(rig->self, &facts);
@@ -208,7 +226,7 @@ static void what_is_scaled_to_nothing_is_not_adopted(void **state)
 	vgw_error err = VGW_ERROR_INIT;
 
 	kube_rig_make(rig, BIG, "");
-	assert_int_equal(adopt(rig, NULL, KUBE_PATIENCE_MS, &err), VGW_NOT_FOUND);
+	assert_int_equal(adopt(rig, "", KUBE_PATIENCE_MS, &err), VGW_NOT_FOUND);
 	assert_int_equal(adopt(rig, "{\"name\":\"other\"}", KUBE_PATIENCE_MS, &err), VGW_NOT_FOUND);
 	assert_int_equal(kube_rig_get_publications(rig), 0);
 }
@@ -221,7 +239,7 @@ static void what_was_still_starting_is_scaled_to_nothing(void **state)
 	kube_rig_do(rig, "set", "{\"workload\":\"" BIG "\",\"set\":{\"arguments\":[\"--load-time\",\"1h\"]}}");
 	kube_rig_do(rig, "scale", "{\"workload\":\"" BIG "\",\"replicas\":1}");
 	kube_rig_make(rig, BIG, "");
-	assert_int_equal(adopt(rig, NULL, 8000, &err), VGW_NOT_FOUND);
+	assert_int_equal(adopt(rig, "", 6000, &err), VGW_NOT_FOUND);
 	assert_int_equal(kube_rig_count(rig, BIG, "pods"), 0);
 }
 
@@ -233,7 +251,7 @@ static void an_unknown_state_is_left_alone(void **state)
 	kube_rig_do(rig, "scale", "{\"workload\":\"" BIG "\",\"replicas\":1}");
 	kube_rig_do(rig, "token", "{\"token\":\"another\"}");
 	kube_rig_make(rig, BIG, "");
-	assert_int_equal(adopt(rig, NULL, KUBE_PATIENCE_MS, &err), VGW_BACKEND);
+	assert_int_equal(adopt(rig, "", KUBE_PATIENCE_MS, &err), VGW_BACKEND);
 	assert_int_equal(kube_rig_count(rig, BIG, "replicas"), 1);
 }
 
@@ -248,7 +266,8 @@ int main(void)
 		TEST(without_the_right_to_watch_it_is_polled),
 		TEST(an_api_server_that_fails_changes_nothing_for_those_who_serve),
 		TEST(an_engine_that_dies_is_noticed_within_a_second),
-		TEST(being_scaled_down_by_somebody_else_is_a_death),
+		TEST(being_scaled_down_by_somebody_else_is_an_absence_and_no_death),
+		TEST(pods_that_are_gone_without_a_wish_are_a_death),
 		TEST(a_workload_that_is_deleted_is_a_death_and_can_be_stopped),
 		TEST(a_pod_that_is_only_late_with_its_probes_keeps_its_requests),
 		TEST(a_workload_that_is_up_is_adopted_without_a_record),

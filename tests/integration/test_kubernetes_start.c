@@ -102,11 +102,11 @@ static void pods_that_do_not_go_are_told_with_what_to_change(void **state)
 	vgw_error err = VGW_ERROR_INIT;
 
 	kube_rig_do(rig, "set", "{\"workload\":\"" BIG "\",\"set\":{\"arguments\":[\"--fault\",\"ignore-sigterm\"],"
-				"\"grace\":6}}");
+				"\"grace\":3}}");
 	kube_rig_make(rig, BIG, "");
 	kube_rig_activate_well(rig);
 	vgw__host_begin(rig->host);
-	assert_int_equal(rig->kind->ops.deactivate(rig->self, VGW_DEPTH_SLEEP, vgw_now_ms() + 3000, &err), VGW_TIMEOUT);
+	assert_int_equal(rig->kind->ops.deactivate(rig->self, VGW_DEPTH_SLEEP, vgw_now_ms() + 1200, &err), VGW_TIMEOUT);
 	assert_says(err.text, "1 pods are still there");
 	assert_says(err.text, "terminationGracePeriodSeconds");
 	assert_true(kube_rig_report(rig).has_depth);
@@ -197,8 +197,8 @@ static void a_pod_without_a_node_waits_until_the_deadline(void **state)
 	static const char *const says[] = { "no node has room", "Insufficient nvidia.com/gpu", NULL };
 	int64_t before = vgw_now_ms();
 
-	refuse_to_start(*state, "{\"mode\":\"unschedulable\"}", 4000, VGW_FAILURE_MEMORY, says);
-	assert_true(vgw_now_ms() - before >= 4000);
+	refuse_to_start(*state, "{\"mode\":\"unschedulable\"}", 2500, VGW_FAILURE_MEMORY, says);
+	assert_true(vgw_now_ms() - before >= 2500);
 }
 
 /* --- an API server that does not do as it is asked --- */

@@ -215,7 +215,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def order_set(state, order):
-    """Attributes of a workload: mode, arguments, grace, end_reason, end_message."""
+    """Attributes of a workload: mode, is_stuck, arguments, grace, end_reason, end_message."""
     for name, value in order["set"].items():
         setattr(find(state, order), name, value)
 

@@ -169,6 +169,7 @@ class Workload:
 
     def reset(self):
         self.mode = "run"
+        self.is_stuck = False  # its controller makes no new pods
         self.arguments = []
         self.grace = 10.0
         self.end_reason = "Error"
@@ -218,7 +219,7 @@ class Cluster:
         alive = [pod for pod in workload.pods if not pod.deleted]
         for pod in alive[workload.replicas:]:
             pod.delete()
-        for _ in range(len(alive), workload.replicas):
+        for _ in range(len(alive), 0 if workload.is_stuck else workload.replicas):
             number = next(self._numbers)
             name = (f"{workload.name}-{len(alive)}" if workload.resource == "statefulsets"
                     else f"{workload.name}-6d4b75cb6d-{number:05d}")

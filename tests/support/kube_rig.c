@@ -16,6 +16,8 @@
 
 extern char **environ;
 
+enum { POLL_MS = 40 };
+
 /* kube_api.py, started by the first test of a program. */
 static struct cluster {
 	pid_t pid; /* 0: not started */
@@ -161,6 +163,17 @@ static void on_death(void *user, const char *reason)
 	(void)pthread_mutex_unlock(&rig->mutex);
 }
 
+static void on_absence(void *user, const char *reason)
+{
+	struct kube_rig *rig = user;
+
+	(void)reason;
+	(void)pthread_mutex_lock(&rig->mutex);
+	rig->absences++;
+	(void)pthread_cond_broadcast(&rig->changed);
+	(void)pthread_mutex_unlock(&rig->mutex);
+}
+
 static void on_log(void *user, vgw_log_level level, const char *area, const char *model, const char *text)
 {
 	struct kube_rig *rig = user;
@@ -179,7 +192,8 @@ static void on_log(void *user, vgw_log_level level, const char *area, const char
 
 int kube_rig_set_up(void **state)
 {
-	static const struct vgw__host_events events = { on_endpoints, on_progress, on_death };
+	static const struct vgw__host_events events = { .on_endpoints = on_endpoints, .on_progress = on_progress,
+		.on_death = on_death, .on_absence = on_absence };
 	struct kube_rig *rig = calloc(1, sizeof(*rig));
 	const vgw_logger logger = { .fn = on_log, .user = rig, .level = VGW_LOG_DEBUG };
 
@@ -323,6 +337,16 @@ void kube_rig_await_death(struct kube_rig *rig)
 	(void)pthread_mutex_unlock(&rig->mutex);
 }
 
+void kube_rig_await_absence(struct kube_rig *rig)
+{
+	const struct timespec until = patience();
+
+	(void)pthread_mutex_lock(&rig->mutex);
+	while (rig->absences == 0)
+		assert_int_equal(pthread_cond_timedwait(&rig->changed, &rig->mutex, &until), 0);
+	(void)pthread_mutex_unlock(&rig->mutex);
+}
+
 static int read_locked(struct kube_rig *rig, const int *value)
 {
 	int copy;
@@ -359,7 +383,7 @@ void kube_rig_await_count(struct kube_rig *rig, const char *workload, const char
 
 	while (kube_rig_count(rig, workload, what) != count) {
 		assert_true(vgw_now_ms() < until_ms);
-		(void)poll(NULL, 0, 10);
+		(void)poll(NULL, 0, POLL_MS);
 	}
 }
 
@@ -381,7 +405,7 @@ void kube_rig_await_call(struct kube_rig *rig, const char *call)
 
 	while (!has_call(rig, call)) {
 		assert_true(vgw_now_ms() < until_ms);
-		(void)poll(NULL, 0, 10);
+		(void)poll(NULL, 0, POLL_MS);
 	}
 }
 

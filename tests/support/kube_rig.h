@@ -31,6 +31,7 @@ struct kube_rig {
 	size_t url_count;
 	int publications;
 	int deaths;
+	int absences;
 	char death[256];
 	char progress[256];
 	char logged[16384];
@@ -59,6 +60,7 @@ int kube_rig_count(struct kube_rig *rig, const char *workload, const char *what)
 /* Each fails the test when it takes ages. */
 void kube_rig_await_urls(struct kube_rig *rig, size_t count);
 void kube_rig_await_death(struct kube_rig *rig); /* and forgets it */
+void kube_rig_await_absence(struct kube_rig *rig);
 int kube_rig_get_deaths(struct kube_rig *rig);
 int kube_rig_get_publications(struct kube_rig *rig);
 bool kube_rig_has_logged(struct kube_rig *rig, const char *text);
