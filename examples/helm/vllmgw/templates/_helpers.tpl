@@ -9,7 +9,7 @@
 
 {{/* Name of a model's workload and service, from (dict "root" $ "model" model). */}}
 {{- define "vllmgw.workload" -}}
-{{ printf "%s-%s" (include "vllmgw.fullname" .root | trunc 20 | trimSuffix "-") (.model.name | lower | replace "/" "-" | regexFind "[a-z0-9].*" | trunc 36) | replace "_" "-" | replace "." "-" | replace ":" "-" | replace "+" "-" | trimSuffix "-" }}
+{{ printf "%s-%s" (include "vllmgw.fullname" .root | trunc 20 | trimSuffix "-") (regexReplaceAll "[^a-z0-9]+" (lower .model.name) "-" | trimPrefix "-" | trunc 36 | trimSuffix "-") }}
 {{- end -}}
 
 {{- define "vllmgw.labels" -}}
@@ -30,9 +30,16 @@ app.kubernetes.io/component: gateway
 {{ .Values.serviceAccount.name | default (include "vllmgw.fullname" .) }}
 {{- end -}}
 
-{{/* "true" when the gateway scales something. */}}
+{{/* "true" when the gateway scales something, else nothing. */}}
 {{- define "vllmgw.hasOnDemand" -}}
-{{- range .Values.models }}{{ if .onDemand }}true{{ end }}{{ end -}}
+{{- $has := "" -}}
+{{- range .Values.models }}{{ if .onDemand }}{{ $has = "true" }}{{ end }}{{ end -}}
+{{- $has -}}
+{{- end -}}
+
+{{/* Seconds a stopping pod goes on serving, until nobody sends it requests any more; 0 where pods cannot sleep. */}}
+{{- define "vllmgw.preStop" -}}
+{{- ternary .Values.gateway.preStopSeconds 0 (semverCompare ">=1.30-0" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 
 {{/* What a release cannot be, said before anything is made. */}}
