@@ -45,7 +45,8 @@ struct vgw__kube {
 	int64_t restarts;                 /* of the pods' containers when it began to serve */
 	int64_t silent_since_ms;          /* no pod is ready since then; 0: some is */
 	int64_t next_look_ms;
-	bool is_over;                     /* its end was told already */
+	bool is_dead;                     /* told already */
+	bool is_absent;                   /* told again and again: nobody listens during an operation */
 };
 
 /* kubernetes_kind.c */

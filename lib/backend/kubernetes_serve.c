@@ -55,7 +55,7 @@ static void die(struct vgw__kube *kube, const char *how, const char *detail)
 	char reason[REASON_SIZE];
 
 	(void)snprintf(reason, sizeof(reason), "%s%s%.160s", how, detail[0] ? ": " : "", detail);
-	kube->is_over = true;
+	kube->is_dead = true;
 	vgw__log(vgw_host_get_logger(kube->host), VGW_LOG_WARN, "kubernetes", kube->config.model, "%s/%s: %s",
 		kube->config.resource, kube->config.workload, reason);
 	vgw_host_report_death(kube->host, reason);
@@ -63,10 +63,11 @@ static void die(struct vgw__kube *kube, const char *how, const char *detail)
 
 static void be_absent(struct vgw__kube *kube)
 {
-	kube->is_over = true;
+	if (!kube->is_absent)
+		vgw__log(vgw_host_get_logger(kube->host), VGW_LOG_INFO, "kubernetes", kube->config.model,
+			"%s/%s: somebody else scaled it to 0", kube->config.resource, kube->config.workload);
+	kube->is_absent = true;
 	atomic_store(&kube->is_up, false);
-	vgw__log(vgw_host_get_logger(kube->host), VGW_LOG_INFO, "kubernetes", kube->config.model,
-		"%s/%s: somebody else scaled it to 0", kube->config.resource, kube->config.workload);
 	vgw_host_report_absence(kube->host, "somebody else scaled it to 0");
 }
 
@@ -115,7 +116,7 @@ static void look(struct vgw__kube *kube)
 	vgw_status status;
 	size_t listed;
 
-	if (kube->is_over)
+	if (kube->is_dead)
 		return;
 	status = vgw__kube_find(kube, &ready, &listed, &why);
 	if (status != VGW_OK) {
@@ -183,7 +184,8 @@ vgw_status vgw__kube_serve(struct vgw__kube *kube, struct vgw__strings *ready, v
 	count_restarts(kube);
 	kube->silent_since_ms = 0;
 	kube->next_look_ms = 0;
-	kube->is_over = false;
+	kube->is_dead = false;
+	kube->is_absent = false;
 	kube->watched.user = kube;
 	kube->watched.on_ready = on_change;
 	kube->watched.on_tick = on_tick;

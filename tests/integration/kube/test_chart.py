@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "support"))
 from compat import curl  # noqa: E402
-from engine import Engine, binary  # noqa: E402
+from engine import Engine, binary, wait_until  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from kube import Cluster  # noqa: E402
 from rendering import CHART, Release, check  # noqa: E402
@@ -173,6 +173,9 @@ def test_models_on_demand_take_turns_with_the_rights_of_their_role():
                 assert gateway.chat(served[name]).status == 200
                 state = cluster.order("state")["workloads"]
                 assert state[f"deployments/{name}"]["ready"] == 1 and state[f"deployments/{left}"]["pods"] == 0
+            cluster.order("scale", workload=f"deployments/{other}", replicas=0)
+            wait_until(lambda: "somebody else scaled it to 0" in gateway.text, 20, "the absence")
+            assert gateway.chat(served[other]).status == 200
         assert cluster.order("state")["workloads"][f"deployments/{other}"]["ready"] == 1  # it stays, to be adopted
         check_rights(release, cluster, [big, other])
 
