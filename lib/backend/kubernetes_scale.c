@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LOOK_MS = 500, ONE_LOOK_MS = 5000 };
+enum { FIRST_LOOK_MS = 100, LONGEST_LOOK_MS = 1000, ONE_LOOK_MS = 5000 };
 
 static vgw_status take_scale(struct vgw__kube *kube, const json_t *root, int64_t *replicas, vgw_error *err)
 {
@@ -80,7 +80,7 @@ vgw_status vgw__kube_scale_wait_gone(struct vgw__kube *kube, int64_t deadline_ms
 {
 	size_t left = 0; /* when they were last counted */
 
-	for (;;) {
+	for (int64_t step_ms = FIRST_LOOK_MS;; step_ms = step_ms * 2 < LONGEST_LOOK_MS ? step_ms * 2 : LONGEST_LOOK_MS) {
 		const int64_t now = vgw_now_ms();
 		const struct vgw__kube_look look = { &kube->config, kube->selector,
 			now + ONE_LOOK_MS < deadline_ms ? now + ONE_LOOK_MS : deadline_ms,
@@ -96,13 +96,13 @@ vgw_status vgw__kube_scale_wait_gone(struct vgw__kube *kube, int64_t deadline_ms
 			return VGW_OK;
 		if (status == VGW_CANCELLED || is_refused)
 			return vgw_error_set(err, status, 0, "%s", why.text);
-		if (vgw_now_ms() + LOOK_MS >= deadline_ms && left == 0)
+		if (vgw_now_ms() + step_ms >= deadline_ms && left == 0)
 			return vgw_error_set(err, VGW_TIMEOUT, 0, "whether its pods are gone is not known: %.160s", why.text);
-		if (vgw_now_ms() + LOOK_MS >= deadline_ms)
+		if (vgw_now_ms() + step_ms >= deadline_ms)
 			return vgw_error_set(err, VGW_TIMEOUT, 0,
 				"%zu pods are still there; raise stop_timeout above the pods' terminationGracePeriodSeconds",
 				left);
-		if (vgw__kube_pause(vgw_host_get_cancel_fd(kube->host), LOOK_MS))
+		if (vgw__kube_pause(vgw_host_get_cancel_fd(kube->host), step_ms))
 			return vgw_error_set(err, VGW_CANCELLED, 0, "the stop was given up");
 	}
 }
