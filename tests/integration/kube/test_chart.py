@@ -5,7 +5,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
@@ -28,11 +27,11 @@ def write_json(folder, thing):
     return path
 
 
-def fill(config):
+def fill(config, folder):
     """For a gateway of this machine."""
     assert "listen: 0.0.0.0:8080\n" in config and "state_dir: /var/lib/vllmgw\n" in config
     return (config.replace("0.0.0.0:8080", "127.0.0.1:0")
-            .replace("state_dir: /var/lib/vllmgw", f"state_dir: {tempfile.mkdtemp(prefix='vgw-chart-')}"))
+            .replace("state_dir: /var/lib/vllmgw", f"state_dir: {folder}"))
 
 
 # --- what Kubernetes is given ---
@@ -124,17 +123,17 @@ def test_a_changed_configuration_makes_new_pods():
 @pytest.mark.parametrize("name", ["vllm-router", "on-demand"])
 def test_the_configuration_is_accepted(name, tmp_path):
     path = tmp_path / "vllmgw.yaml"
-    path.write_text(fill(Release(*RELEASES[name]).config))
+    path.write_text(fill(Release(*RELEASES[name]).config, tmp_path))
     account = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}
     done = subprocess.run([binary("vllmgw-server"), "-c", path, "--check"], env={**KEYS, **account},
                           capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
 
 
-def test_vllm_routers_commands_are_answered_by_the_service_of_the_model():
+def test_vllm_routers_commands_are_answered_by_the_service_of_the_model(tmp_path):
     """The engines stand in for the services of the release: each by its name and port."""
     release = Release(ROUTER)
-    config = fill(release.config)
+    config = fill(release.config, tmp_path)
     with Engine("--served-model-name", QUANTIZED, "--tokens", "6") as one, \
             Engine("--served-model-name", CHAT, "--tokens", "6") as other:
         for name, engine in ("llm-vllmgw-thebloke-llama-2-13b-chat-gptq", one), \
@@ -156,7 +155,7 @@ def test_vllm_routers_commands_are_answered_by_the_service_of_the_model():
     assert release.get("Service")["spec"]["ports"][0]["port"] == 8000
 
 
-def test_models_on_demand_take_turns_with_the_rights_of_their_role():
+def test_models_on_demand_take_turns_with_the_rights_of_their_role(tmp_path):
     """A cluster of kube_api.py has the release's workloads; each engine there is called as its pod's argument says."""
     release = Release(ON_DEMAND)
     big, other = release.names("Deployment")[1:3]
@@ -167,7 +166,7 @@ def test_models_on_demand_take_turns_with_the_rights_of_their_role():
         override = {"gateway": {"config": {
             "models": {model: {"backend": backend} for model in served.values()},
             "residency": {"min_resident": "0s"}}}}
-        with Gateway(text=fill(Release(ON_DEMAND, override).config), env=KEYS) as gateway:
+        with Gateway(text=fill(Release(ON_DEMAND, override).config, tmp_path), env=KEYS) as gateway:
             assert gateway.request("GET", "/ready").status == 200
             for name, left in (big, other), (other, big):
                 assert gateway.chat(served[name]).status == 200
