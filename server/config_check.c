@@ -211,6 +211,31 @@ static void check_urls(struct config_decoder *decoder, const struct node *model)
 		report_twice(decoder, claims, add_claims(decoder, claims, 0, urls, path), "the URL of");
 }
 
+/* --- workloads --- */
+
+static bool is_given(const struct node *node)
+{
+	return node && node->kind == NODE_SCALAR && !node_is_null(node);
+}
+
+static void check_workload(struct config_decoder *decoder, const struct node *model)
+{
+	const struct node *backend = node_get(model, "backend");
+	const struct node *kind = node_get(backend, "kind");
+	const struct node *deployment = node_get(backend, "deployment");
+	const struct node *set = node_get(backend, "statefulset");
+	const char *path = config_join(decoder, config_join(decoder, "models", model->key), "backend");
+
+	if (!kind || kind->kind != NODE_SCALAR || strcmp(kind->text, "kubernetes") != 0)
+		return;
+	if (is_given(deployment) && is_given(set))
+		config_report_error(decoder->report, &set->place, path,
+			"has a deployment and a statefulset; keep the one to be scaled");
+	else if (!is_given(deployment) && !is_given(set))
+		config_report_error(decoder->report, &kind->place, path,
+			"names no workload to scale; give `deployment: NAME` or `statefulset: NAME`");
+}
+
 /* --- references to models --- */
 
 static bool is_model(const struct config *config, const struct node *models, const char *name)
@@ -334,8 +359,10 @@ void config_check(struct config_decoder *decoder, const struct config *config)
 		return;
 	check_names(decoder, models);
 	check_references(decoder, config, models);
-	for (const struct node *model = models->first; model; model = model->next)
+	for (const struct node *model = models->first; model; model = model->next) {
 		check_urls(decoder, model);
+		check_workload(decoder, model);
+	}
 	for (size_t i = 0; i < config->models.count; i++) {
 		const struct config_model *model = &config->models.items[i];
 

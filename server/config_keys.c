@@ -35,6 +35,7 @@ static const struct config_key static_keys[] = { CONFIG_BACKEND_STATIC_KEYS(XX) 
 static const struct config_key process_keys[] = { CONFIG_BACKEND_PROCESS_KEYS(XX) };
 static const struct config_key docker_keys[] = { CONFIG_BACKEND_DOCKER_KEYS(XX) };
 static const struct config_key http_keys[] = { CONFIG_BACKEND_HTTP_KEYS(XX) };
+static const struct config_key kubernetes_keys[] = { CONFIG_BACKEND_KUBERNETES_KEYS(XX) };
 #undef XX
 
 const struct config_keys config_server_keys = { server_keys, COUNT(server_keys) };

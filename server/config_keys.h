@@ -317,12 +317,41 @@ enum {
 	XX("reconcile", DURATION, 50, CONFIG_MAX_MS, NULL, "1s", 0, none,                                    \
 		"How often the server's list is compared with what the gateway believes")
 
+#define CONFIG_BACKEND_KUBERNETES_KEYS(XX)                                                                   \
+	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "kubernetes")                                            \
+	XX("namespace", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                     \
+		"Where the workload is; null: the gateway's own namespace")                                  \
+	XX("deployment", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                    \
+		"The Deployment that is scaled to `replicas` and to 0")                                      \
+	XX("statefulset", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                   \
+		"Or the StatefulSet")                                                                        \
+	XX("replicas", NUMBER, 1, 256, NULL, "1", 0, none,                                                   \
+		"Pods while the model is loaded; more that an autoscaler asked for stay")                    \
+	XX("port", NUMBER, 1, 65535, NULL, "8000", 0, none, "Port of the engine in its pod")                 \
+	XX("service", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                       \
+		"Service whose EndpointSlices name the ready pods; null: named like the workload")           \
+	XX("dns", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                           \
+		"Instead of a service: a name whose addresses are the ready pods (a headless service)")      \
+	XX("api_server", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                    \
+		"https://host:port of the API server; null: that of the gateway's own cluster")              \
+	XX("token_file", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                    \
+		"File with the token, read at every call; null: the service account's, or none with api_server") \
+	XX("ca_file", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                       \
+		"Certificates (PEM) to trust; null: the service account's, or the system's with api_server") \
+	XX("api_key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, none,                       \
+		"Key sent to the engine instead of the client's; null: none")                                \
+	XX("start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, none,                                \
+		"From scaling up until a pod is ready")                                                      \
+	XX("stop_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "2m", 0, none,                                  \
+		"From scaling to 0 until the pods are gone")
+
 /* XX(kind, array of keys in config_keys.c, is_managed, help) */
 #define CONFIG_BACKENDS(XX)                                                                                  \
 	XX("static", static_keys, false, "engines that somebody else runs")                                  \
 	XX("process", process_keys, true, "an engine the gateway starts and stops as a child process")    \
 	XX("docker", docker_keys, true, "an engine the gateway starts and stops in a container") \
-	XX("http", http_keys, true, "a server that loads and unloads models itself, told so by HTTP")
+	XX("http", http_keys, true, "a server that loads and unloads models itself, told so by HTTP") \
+	XX("kubernetes", kubernetes_keys, true, "a workload of a cluster that the gateway scales up and down")
 
 struct config_key {
 	const char *path;

@@ -32,4 +32,12 @@ struct vgw__http_kind;
 vgw_status vgw__http_kind_new(struct vgw__http_kind **out, vgw_error *err);
 void vgw__http_kind_free(struct vgw__http_kind *kind); /* after the last instance; NULL is allowed */
 
+/* A workload of a Kubernetes cluster. Its user pointer is a struct vgw__kube_kind. */
+extern const vgw_controller_ops vgw__kube_ops;
+
+struct vgw__kube_kind;
+
+vgw_status vgw__kube_kind_new(struct vgw__kube_kind **out, vgw_error *err);
+void vgw__kube_kind_free(struct vgw__kube_kind *kind); /* after the last instance; NULL is allowed */
+
 #endif

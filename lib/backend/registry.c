@@ -27,6 +27,7 @@ struct vgw__controllers {
 	struct vgw__process_kind *processes; /* what all instances of kind "process" share */
 	struct vgw__docker_kind *containers; /* and of kind "docker" */
 	struct vgw__http_kind *https;        /* and of kind "http" */
+	struct vgw__kube_kind *workloads;    /* and of kind "kubernetes" */
 };
 
 static struct row *find_row(const struct vgw__controllers *controllers, const char *kind)
@@ -105,6 +106,7 @@ void vgw__controllers_free(struct vgw__controllers *controllers)
 	vgw__process_kind_free(controllers->processes);
 	vgw__docker_kind_free(controllers->containers);
 	vgw__http_kind_free(controllers->https);
+	vgw__kube_kind_free(controllers->workloads);
 	vgw__free(controllers);
 }
 
@@ -140,6 +142,8 @@ vgw_status vgw__controllers_add_builtin(struct vgw__controllers *controllers, vg
 		status = vgw__docker_kind_new(&controllers->containers, err);
 	if (status == VGW_OK && !controllers->https)
 		status = vgw__http_kind_new(&controllers->https, err);
+	if (status == VGW_OK && !controllers->workloads)
+		status = vgw__kube_kind_new(&controllers->workloads, err);
 	if (status == VGW_OK)
 		status = vgw__controllers_add(controllers, &vgw__static_ops, NULL, err);
 	if (status == VGW_OK)
@@ -148,6 +152,8 @@ vgw_status vgw__controllers_add_builtin(struct vgw__controllers *controllers, vg
 		status = vgw__controllers_add(controllers, &vgw__docker_ops, controllers->containers, err);
 	if (status == VGW_OK)
 		status = vgw__controllers_add(controllers, &vgw__http_ops, controllers->https, err);
+	if (status == VGW_OK)
+		status = vgw__controllers_add(controllers, &vgw__kube_ops, controllers->workloads, err);
 	return status;
 }
 

@@ -91,7 +91,8 @@ static void serve_locked(struct vgw__watcher *watcher, bool is_tick)
 		if (watched->is_ready && watched->on_ready) {
 			void (*fn)(struct vgw__watched *) = watched->on_ready;
 
-			watched->on_ready = NULL;
+			watched->is_ready = !watched->is_repeated;
+			watched->on_ready = watched->is_repeated ? fn : NULL;
 			run_unlocked(watcher, watched, fn);
 		} else if (is_tick && watched->on_tick && !watched->is_ready) {
 			run_unlocked(watcher, watched, watched->on_tick);

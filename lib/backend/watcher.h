@@ -12,8 +12,9 @@ struct vgw__watcher;
 /* Lives inside the watching object; zero it before first use. */
 struct vgw__watched {
 	void *user;
-	void (*on_ready)(struct vgw__watched *watched); /* the descriptor is readable; once */
+	void (*on_ready)(struct vgw__watched *watched); /* the descriptor is readable; once, unless... */
 	void (*on_tick)(struct vgw__watched *watched);  /* about twice a second; NULL: not wanted */
+	bool is_repeated;                               /* ...it is called each time, and empties the descriptor */
 	struct vgw__list link;                          /* private from here */
 	int fd;
 	bool is_added;

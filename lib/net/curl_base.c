@@ -55,8 +55,10 @@ CURLcode vgw__curl_harden(CURL *easy, const char *ca_file)
 	VGW__CURL_SET(rc, easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	VGW__CURL_SET(rc, easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	VGW__CURL_SET(rc, easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	if (ca_file)
+	if (ca_file) {
 		VGW__CURL_SET(rc, easy, CURLOPT_CAINFO, ca_file);
+		VGW__CURL_SET(rc, easy, CURLOPT_CAPATH, NULL); /* else the system's would be trusted, too */
+	}
 	return rc;
 }
 

@@ -84,10 +84,10 @@ static void a_mistake_in_a_model_is_named_with_its_place_and_remedy(void **state
 			"{kind: static, urls: [http://127.0.0.1:8001]}" },
 		{ "models:\n  small: {backend: {urls: [http://h]}}\n",
 			"c.yaml:2:11: models.small.backend: key 'kind' is missing; it is one of static, "
-			"process, docker, http" },
+			"process, docker, http, kubernetes" },
 		{ "models:\n  small: {backend: {kind: sttaic}}\n",
 			"c.yaml:2:27: models.small.backend.kind: 'sttaic' is no kind of backend (there are "
-			"static, process, docker, http); "
+			"static, process, docker, http, kubernetes); "
 			"did you mean 'static'?" },
 		{ "models:\n  small: {backend: {kind: static}}\n",
 			"c.yaml:2:11: models.small.backend: key 'urls' is missing; it is a list of URLs such "
@@ -114,6 +114,13 @@ static void a_mistake_in_a_model_is_named_with_its_place_and_remedy(void **state
 			"c.yaml:2:55: models.m.backend.env.1X: is not a variable's name: letters, digits and "
 			"_\n"
 			"c.yaml:2:65: models.m.backend.env.Y: expected text, found a list" },
+		{ "models:\n  m: {backend: {kind: kubernetes, namespace: llm}}\n",
+			"c.yaml:2:23: models.m.backend: names no workload to scale; give `deployment: NAME` or "
+			"`statefulset: NAME`" },
+		{ "models:\n  m: {backend: {kind: kubernetes, deployment: a, statefulset: b, port: 0}}\n",
+			"c.yaml:2:63: models.m.backend: has a deployment and a statefulset; keep the one to be "
+			"scaled\n"
+			"c.yaml:2:72: models.m.backend.port: '0' is out of range: from 1 to 65535" },
 		{ "models:\n  'a b': {backend: {kind: static, urls: [http://h]}}\n",
 			"c.yaml:2:3: models.a b: the name has a space, quote, backslash or control character "
 			"in it" },
@@ -266,6 +273,19 @@ static void a_model_carries_its_backend_and_request_defaults_as_json(void **stat
 	config_free(config);
 }
 
+static void a_workload_is_handed_over_without_what_is_null(void **state)
+{
+	struct config *config = config_load_good("models:\n  m:\n    backend: {kind: kubernetes, namespace: llm, "
+						 "deployment: big, replicas: 2, stop_timeout: 90s}\n", NULL);
+
+	(void)state;
+	assert_true(config->models.items[0].is_managed);
+	check_json(config->models.items[0].backend_json,
+		"{\"kind\":\"kubernetes\",\"namespace\":\"llm\",\"deployment\":\"big\",\"replicas\":2,"
+		"\"port\":8000,\"start_timeout\":1200000,\"stop_timeout\":90000}");
+	config_free(config);
+}
+
 static void what_is_not_written_has_the_documented_default(void **state)
 {
 	struct config *config = config_load_good(CONFIG_MODEL, NULL);
@@ -337,6 +357,7 @@ int main(void)
 		cmocka_unit_test(addresses_of_every_form_are_taken_apart),
 		cmocka_unit_test(a_socket_path_has_at_most_107_bytes),
 		cmocka_unit_test(a_model_carries_its_backend_and_request_defaults_as_json),
+		cmocka_unit_test(a_workload_is_handed_over_without_what_is_null),
 		cmocka_unit_test(what_is_not_written_has_the_documented_default),
 		cmocka_unit_test(models_take_defaults_for_keys_they_do_not_set),
 		cmocka_unit_test(every_word_of_the_log_level_is_its_number),
