@@ -53,6 +53,18 @@ static void open_connection(struct listener *listener, struct MHD_Connection *mh
 	deadline_start(connection, DEADLINE_HEAD);
 }
 
+/* libmicrohttpd 1.0 closes some connections (a chunk's line that does not fit its buffer) without a word about the
+ * request that was under way on them. */
+static void close_connection(struct connection *connection)
+{
+	if (connection->exchange) {
+		connection->exchange->is_client_gone = true;
+		exchange_free(connection->exchange);
+	}
+	deadline_stop(connection);
+	free(connection);
+}
+
 static void on_connection(void *user, struct MHD_Connection *mhd, void **state,
 	enum MHD_ConnectionNotificationCode code)
 {
@@ -62,10 +74,8 @@ static void on_connection(void *user, struct MHD_Connection *mhd, void **state,
 		open_connection(user, mhd, state);
 		return;
 	}
-	if (connection) {
-		deadline_stop(connection);
-		free(connection);
-	}
+	if (connection)
+		close_connection(connection);
 	*state = NULL;
 }
 

