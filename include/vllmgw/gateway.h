@@ -283,6 +283,30 @@ VGW_API char *vgw_gateway_dup_models_of(vgw_gateway *gateway, const vgw_principa
 VGW_API char *vgw_gateway_dup_model_of(vgw_gateway *gateway, const vgw_principal *principal, const char *name,
 	size_t len, vgw_error *err);
 
+/**
+ * Bring an adapter's base up and load the adapter on each of its replicas, evicting others if need be. A failure
+ * remembered from before does not keep it from being tried.
+ * Owns:    name, or an alias, is read during the call.
+ * Threads: any but a loop's: it may block for minutes.
+ * Blocks:  until it is loaded, failed, or deadline_ms (vgw_now_ms() time).
+ * Errors:  NOT_FOUND (no such adapter), TIMEOUT (it goes on), BACKEND (the text has the engine's words), and those of
+ *          vgw_residency_acquire() for the base.
+ * Since:   0.1
+ */
+VGW_API vgw_status vgw_gateway_load_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms,
+	vgw_error *err);
+
+/**
+ * Unload an adapter from each replica that is up; its next request loads it again.
+ * Owns:    name, or an alias, is read during the call.
+ * Threads: any but a loop's: it may block.
+ * Blocks:  until it is gone or deadline_ms (vgw_now_ms() time).
+ * Errors:  NOT_FOUND (no such adapter), BUSY (requests use it), TIMEOUT, BACKEND, NOMEM.
+ * Since:   0.1
+ */
+VGW_API vgw_status vgw_gateway_unload_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms,
+	vgw_error *err);
+
 /** Counters and histograms in Prometheus' text format.
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never for long.
  *  Errors: none.  Since: 0.1 */

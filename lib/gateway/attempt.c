@@ -169,6 +169,7 @@ void vgw__attempt_judge(vgw_call *call, uint32_t status)
 
 void vgw__attempt_conclude(vgw_call *call, const struct vgw__upstream_result *result)
 {
+	vgw__lora_doubt(atomic_load_explicit(&call->target->lora, memory_order_acquire)); /* it may have been restarted */
 	switch (result->outcome) {
 	case VGW__OUTCOME_CONNECT:
 	case VGW__OUTCOME_TRUNCATED:

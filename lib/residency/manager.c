@@ -292,7 +292,7 @@ struct vgw__engine *vgw__manager_find(vgw_residency *residency, const char *name
 	model = residency->table.registry && name
 		? vgw_registry_find(residency->table.registry, name, strlen(name)) : NULL;
 	if (model && is_called(model, name))
-		engine = vgw__engine_ref(residency->table.engines[model->place]);
+		engine = vgw__engine_ref(residency->table.engines[vgw__model_get_host(model)->place]);
 	(void)pthread_mutex_unlock(&residency->lock);
 	if (!engine)
 		(void)vgw_error_set_fault(err, VGW_NOT_FOUND, VGW_FAULT_MODEL_NOT_FOUND,
