@@ -262,10 +262,17 @@ static bool is_model(const struct config *config, const struct node *models, con
 	if (node_get(models, name))
 		return true;
 	for (size_t i = 0; i < config->models.count; i++) {
-		const struct config_adapters *adapters = &config->models.items[i].adapters;
-
 		if (is_among(&config->models.items[i].aliases, name))
 			return true;
+	}
+	return false;
+}
+
+static bool is_adapter(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->models.count; i++) {
+		const struct config_adapters *adapters = &config->models.items[i].adapters;
+
 		for (size_t j = 0; j < adapters->count; j++) {
 			if (strcmp(adapters->items[j].name, name) == 0 || is_among(&adapters->items[j].aliases, name))
 				return true;
@@ -297,7 +304,8 @@ static void check_references(
 	const struct node *preload = node_get_path(config->tree, "residency.preload");
 	size_t index = 0;
 
-	check_reference(decoder, config, models, node_get(config->tree, "default_model"), "default_model");
+	if (!config->default_model || !is_adapter(config, config->default_model))
+		check_reference(decoder, config, models, node_get(config->tree, "default_model"), "default_model");
 	for (const struct node *item = preload ? preload->first : NULL; item; item = item->next) {
 		const char *path = config_arena_printf(decoder->arena, "residency.preload[%zu]", index++);
 

@@ -279,6 +279,27 @@ bool vgw__lora_has(struct vgw__lora *lora, const char *name)
 	return has;
 }
 
+bool vgw__lora_view(struct vgw__lora *lora, const char *adapter, struct vgw__lora_view *view)
+{
+	bool is_found = false;
+
+	if (!lora)
+		return false;
+	(void)pthread_mutex_lock(&lora->lock);
+	VGW__LIST_EACH(it, &lora->slots) {
+		const struct vgw__lora_slot *slot = slot_of(it);
+
+		if (strcmp(slot->adapter, adapter) != 0)
+			continue;
+		is_found = true;
+		view->state = slot->state;
+		view->pins = slot->pins;
+		memcpy(view->why, slot->why.text, sizeof(view->why));
+	}
+	(void)pthread_mutex_unlock(&lora->lock);
+	return is_found;
+}
+
 json_t *vgw__lora_pack(struct vgw__lora *lora)
 {
 	static const char *const states[] = {

@@ -48,7 +48,7 @@ struct vgw__lora_slot {
 };
 
 struct vgw__lora {
-	pthread_mutex_t lock;   /* guards all but is_doubted; held for moments, never while an engine is asked */
+	pthread_mutex_t lock;   /* guards all but the atomics; held for moments, never while an engine is asked */
 	void (*free)(struct vgw__lora *lora); /* the one who has this inside something larger */
 	struct vgw__list slots;
 	uint32_t places;        /* slots that may be on the engine at a time */
@@ -58,6 +58,9 @@ struct vgw__lora {
 	bool is_reborn;         /* a life began since the engine's list was read */
 	bool is_known;          /* the table is what the engine has */
 	uint64_t doubts;        /* how often that was taken back: a list asked for before is too old */
+	atomic_uint_fast64_t loads;    /* ever, as the two below */
+	atomic_uint_fast64_t unloads;
+	atomic_uint_fast64_t failures; /* of loads */
 	atomic_bool is_doubted; /* any thread: it may not be any more */
 };
 
@@ -119,6 +122,15 @@ bool vgw__lora_learn(struct vgw__lora *lora, char *const *names, size_t count, i
 
 /* Is this adapter loaded there now? */
 bool vgw__lora_has(struct vgw__lora *lora, const char *name);
+
+/* The slot of an adapter by its configured name, for people: false, there is none. */
+struct vgw__lora_view {
+	enum vgw__lora_state state;
+	uint32_t pins;
+	char why[240]; /* FAILED */
+};
+
+bool vgw__lora_view(struct vgw__lora *lora, const char *adapter, struct vgw__lora_view *view);
 
 struct json_t;
 /* A JSON array of what is there; NULL lora: an empty one. */

@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { LOADERS = 4, POLL_MS = 60000 };
+enum { LOADERS = 4, ORDERLIES = 2, POLL_MS = 60000, LOOK_MS = 50 };
 
 /* --- who we are --------------------------------------------------------------------------------------------------- */
 
@@ -61,7 +61,9 @@ vgw_status vgw__adapters_prepare(vgw_gateway *gateway, struct vgw__snapshot *sna
 			return vgw_error_set(err, VGW_INTERNAL, errno, "cannot make an eventfd: %s", strerror(errno));
 	}
 	if (!adapters->executors && vgw__executors_new(&adapters->executors, LOADERS, err) != VGW_OK)
-		return err->status;
+		return VGW_INTERNAL;
+	if (!adapters->orders && vgw__executors_new(&adapters->orders, ORDERLIES, err) != VGW_OK)
+		return VGW_INTERNAL;
 	snapshot->adapters = vgw__calloc(snapshot->adapter_count, sizeof(*snapshot->adapters));
 	for (size_t i = 0; snapshot->adapters && i < snapshot->adapter_count; i++) {
 		struct vgw__adapter *adapter = &snapshot->adapters[i];
@@ -81,6 +83,7 @@ void vgw__adapters_fini(vgw_gateway *gateway)
 
 	if (adapters->cancel_fd >= 0)
 		(void)!write(adapters->cancel_fd, &one, sizeof(one));
+	vgw__executors_free(adapters->orders); /* the orders wait for what the others do */
 	vgw__executors_free(adapters->executors);
 	if (adapters->cancel_fd >= 0)
 		(void)close(adapters->cancel_fd);
@@ -103,50 +106,72 @@ const char *vgw__adapters_get_standing(const struct vgw__snapshot *snapshot, con
 	return is_loaded || strcmp(standing, "loaded") != 0 ? standing : "unloaded";
 }
 
-/* --- orders ------------------------------------------------------------------------------------------------------- */
+/* --- orders: on threads of their own, as they wait for the others' ------------------------------------------------- */
 
-/* What an order needs of one adapter while it is carried out. */
 struct order {
+	struct vgw__job job;
+	vgw_gateway *gateway;
 	struct vgw__snapshot *snapshot;
 	const struct vgw__adapter *adapter;
 	struct vgw__resident *resident; /* of its base; the snapshot's */
 	struct vgw__ear *ear;
 	bool is_unload;
+	int64_t deadline_ms;
+	vgw_adapter_fn fn; /* NULL: nobody wants to know */
+	void *user;
+	vgw_error error;
 };
 
-/* Until it is answered or the time is over. */
-static vgw_status await(struct order *order, struct vgw__site *site, struct vgw__wait *wait,
-	struct vgw__targets *targets, struct vgw__target *target, int64_t deadline_ms, vgw_error *err)
+static void free_order(struct order *order)
 {
-	struct pollfd ring = { .fd = order->ear->fd, .events = POLLIN };
-	bool is_answered = false;
-	uint64_t rings;
-	int64_t left_ms;
+	vgw__ear_free(order->ear);
+	vgw__snapshot_unref(order->snapshot);
+	vgw__free(order);
+}
 
-	while (!is_answered && (left_ms = deadline_ms - vgw_now_ms()) > 0) {
-		(void)poll(&ring, 1, (int)(left_ms < POLL_MS ? left_ms : POLL_MS));
-		(void)!read(order->ear->fd, &rings, sizeof(rings)); /* EAGAIN: not yet */
+/* A while, or until the ear rings; false: the gateway ends, or the time is over. */
+static bool pause_order(struct order *order, int64_t pause_ms)
+{
+	struct pollfd ends[2] = { { .fd = order->gateway->adapters.cancel_fd, .events = POLLIN },
+		{ .fd = order->ear->fd, .events = POLLIN } };
+	int64_t left_ms = order->deadline_ms - vgw_now_ms();
+	uint64_t rings;
+
+	if (left_ms > 0)
+		(void)poll(ends, 2, (int)(left_ms < pause_ms ? left_ms : pause_ms));
+	if (ends[0].revents & POLLIN)
+		(void)vgw_error_set(&order->error, VGW_SHUTDOWN, 0, "the gateway is shutting down");
+	else if (left_ms <= 0)
+		(void)vgw_error_set(&order->error, VGW_TIMEOUT, 0, "adapter '%.60s': not done in time; it goes on",
+			order->adapter->model->name);
+	(void)!read(order->ear->fd, &rings, sizeof(rings)); /* EAGAIN: not yet */
+	return order->error.status == VGW_OK;
+}
+
+/* Until it is answered. */
+static void await(struct order *order, struct vgw__site *site, struct vgw__wait *wait, struct vgw__targets *targets,
+	struct vgw__target *target)
+{
+	bool is_answered;
+
+	do {
 		(void)pthread_mutex_lock(&site->lora.lock);
 		is_answered = wait->is_answered;
 		(void)pthread_mutex_unlock(&site->lora.lock);
-	}
-	if (!is_answered)
-		(void)vgw_error_set(err, VGW_TIMEOUT, 0, "adapter '%.60s': not done in time", order->adapter->model->name);
-	else if (err && wait->why.status != VGW_OK && err->status == VGW_OK)
-		*err = wait->why;
+	} while (!is_answered && pause_order(order, POLL_MS));
+	if (is_answered && order->error.status == VGW_OK)
+		order->error = wait->why;
 	vgw__wait_cancel(site, wait, targets, target);
-	return is_answered ? VGW_OK : VGW_TIMEOUT;
 }
 
-static void carry_out(struct order *order, struct vgw__adapters *adapters, struct vgw__targets *targets,
-	struct vgw__target *target, int64_t deadline_ms, vgw_error *err)
+static void carry_out(struct order *order, struct vgw__targets *targets, struct vgw__target *target)
 {
-	struct vgw__site *site = vgw__site_get(adapters, target);
+	struct vgw__site *site = vgw__site_get(&order->gateway->adapters, target);
 	struct vgw__wait *wait = site ? vgw__alloc(sizeof(*wait)) : NULL;
 	bool is_due;
 
 	if (!wait) {
-		(void)vgw_error_set(err, VGW_NOMEM, 0, "no memory to wait for an adapter");
+		(void)vgw_error_set(&order->error, VGW_NOMEM, 0, "no memory to wait for an adapter");
 		return;
 	}
 	vgw__list_init(&wait->link);
@@ -160,80 +185,109 @@ static void carry_out(struct order *order, struct vgw__adapters *adapters, struc
 	site->wait_count++;
 	is_due = vgw__site_wake_locked(site, targets, target, order->adapter->model->base);
 	vgw__site_unlock(site, is_due);
-	(void)await(order, site, wait, targets, target, deadline_ms, err);
+	await(order, site, wait, targets, target);
 }
 
-static const struct vgw__adapter *find_adapter(const struct vgw__snapshot *snapshot, const char *name)
+/* Brought up if it is to be loaded. An engine that is not up has no adapters, and is not brought up to hear so. */
+static vgw_lease *acquire(struct order *order)
 {
-	const vgw_model *model = snapshot && name ? vgw_registry_find(snapshot->registry, name, strlen(name)) : NULL;
+	const char *base = order->adapter->model->base->name;
+	vgw_residency *residency = order->gateway->residency;
+	vgw_lease *lease = NULL;
+	vgw_status status = vgw_residency_try_acquire(&lease, residency, base, NULL);
 
-	return model && model->base ? &snapshot->adapters[model->place] : NULL;
+	if (status != VGW_BUSY || order->is_unload)
+		return lease;
+	status = vgw_residency_load(residency, base, 0, &order->error);
+	while (status == VGW_OK && pause_order(order, LOOK_MS)) {
+		if (strcmp(vgw__resident_get_standing(order->resident), "failed") == 0)
+			status = vgw_residency_acquire(&lease, residency, base, vgw_now_ms() + LOOK_MS, &order->error);
+		else if (vgw_residency_try_acquire(&lease, residency, base, NULL) == VGW_OK)
+			break;
+	}
+	return lease;
 }
 
-static vgw_status prepare(struct order *order, vgw_gateway *gateway, const char *name, vgw_error *err)
+/* On every replica, one after the other, until one fails. */
+static void run_order(struct vgw__job *job)
 {
-	order->snapshot = vgw__gateway_ref_snapshot(gateway);
-	order->adapter = find_adapter(order->snapshot, name);
-	if (!order->adapter)
-		return vgw_error_set_fault(err, VGW_NOT_FOUND, VGW_FAULT_MODEL_NOT_FOUND, "there is no adapter '%.100s'",
-			name ? name : "");
-	order->resident = order->snapshot->residents[order->adapter->model->base->place];
-	return vgw__ear_new(&order->ear, NULL, err);
+	struct order *order = VGW__CONTAINER(job, struct order, job);
+	vgw_lease *lease = acquire(order);
+	struct vgw__targets *targets = NULL;
+	uint64_t version;
+
+	if (lease)
+		targets = vgw__resident_ref_targets(order->resident, &version);
+	if (lease && !targets && !order->is_unload)
+		(void)vgw_error_set(&order->error, VGW_BACKEND, 0, "the model has no endpoint");
+	for (uint32_t i = 0; targets && order->error.status == VGW_OK && i < targets->count; i++)
+		carry_out(order, targets, targets->items[i]);
+	vgw__targets_unref(targets);
+	vgw_lease_release(lease);
+	if (order->fn)
+		order->fn(order->user, order->error.status, &order->error);
+	free_order(order);
 }
 
-/* On every replica, one after the other; the first failure is told, the others are tried all the same. */
-static void with_each(struct order *order, vgw_gateway *gateway, int64_t deadline_ms, vgw_error *err)
+/* What failed before is not what an order that was just given came to. */
+static void forgive(const struct order *order)
 {
 	uint64_t version;
 	struct vgw__targets *targets = vgw__resident_ref_targets(order->resident, &version);
 
-	if (!order->is_unload && (!targets || !targets->count))
-		(void)vgw_error_set(err, VGW_BACKEND, 0, "the model has no endpoint");
-	for (uint32_t i = 0; targets && i < targets->count; i++)
-		carry_out(order, &gateway->adapters, targets, targets->items[i], deadline_ms, err);
+	for (uint32_t i = 0; targets && i < targets->count; i++) {
+		struct vgw__lora *lora = atomic_load(&targets->items[i]->lora);
+		struct vgw__lora_slot *slot;
+
+		if (!lora)
+			continue;
+		(void)pthread_mutex_lock(&lora->lock);
+		slot = vgw__lora_find(lora, order->adapter->slot);
+		if (slot && slot->state == VGW__LORA_FAILED)
+			vgw__lora_gone(lora, slot);
+		(void)pthread_mutex_unlock(&lora->lock);
+	}
 	vgw__targets_unref(targets);
 }
 
-static void finish(struct order *order)
+static vgw_status give(vgw_gateway *gateway, const char *name, struct order order, vgw_error *err)
 {
-	vgw__ear_free(order->ear);
-	vgw__snapshot_unref(order->snapshot);
-}
-
-vgw_status vgw_gateway_load_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms, vgw_error *err)
-{
-	struct order order = { .is_unload = false };
-	vgw_error local = VGW_ERROR_INIT;
-	vgw_lease *lease = NULL;
+	struct order *given = vgw__alloc(sizeof(*given));
+	const vgw_model *model;
 
 	vgw__error_reset(err);
-	err = err ? err : &local;
-	if (prepare(&order, gateway, name, err) == VGW_OK &&
-		vgw_residency_acquire(&lease, gateway->residency, order.adapter->model->base->name, deadline_ms, err) == VGW_OK)
-		with_each(&order, gateway, deadline_ms, err);
-	vgw_lease_release(lease);
-	finish(&order);
-	return err->status;
-}
-
-vgw_status vgw_gateway_unload_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms, vgw_error *err)
-{
-	struct order order = { .is_unload = true };
-	vgw_error local = VGW_ERROR_INIT, why = VGW_ERROR_INIT;
-	vgw_lease *lease = NULL;
-	vgw_status status;
-
-	vgw__error_reset(err);
-	err = err ? err : &local;
-	if (prepare(&order, gateway, name, err) == VGW_OK) {
-		/* an engine that is not up has no adapters, and is not brought up to hear so */
-		status = vgw_residency_try_acquire(&lease, gateway->residency, order.adapter->model->base->name, &why);
-		if (status == VGW_OK)
-			with_each(&order, gateway, deadline_ms, err);
-		else if (status != VGW_BUSY)
-			*err = why;
+	if (!given)
+		return vgw_error_set(err, VGW_NOMEM, 0, "no memory for an order");
+	*given = order;
+	given->gateway = gateway;
+	given->job.run = run_order;
+	given->snapshot = vgw__gateway_ref_snapshot(gateway);
+	model = given->snapshot && name ? vgw_registry_find(given->snapshot->registry, name, strlen(name)) : NULL;
+	if (!model || !model->base) {
+		free_order(given);
+		return vgw_error_set_fault(err, VGW_NOT_FOUND, VGW_FAULT_MODEL_NOT_FOUND, "there is no adapter '%.100s'",
+			name ? name : "");
 	}
-	vgw_lease_release(lease);
-	finish(&order);
-	return err->status;
+	if (vgw__ear_new(&given->ear, NULL, err) != VGW_OK) {
+		free_order(given);
+		return vgw_error_set(err, VGW_NOMEM, 0, "no memory for an order");
+	}
+	given->adapter = &given->snapshot->adapters[model->place];
+	given->resident = given->snapshot->residents[model->base->place];
+	forgive(given);
+	vgw__executors_post(gateway->adapters.orders, &given->job);
+	return VGW_OK;
+}
+
+vgw_status vgw_gateway_load_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms, vgw_adapter_fn fn,
+	void *user, vgw_error *err)
+{
+	return give(gateway, name, (struct order){ .deadline_ms = deadline_ms, .fn = fn, .user = user }, err);
+}
+
+vgw_status vgw_gateway_unload_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms, vgw_adapter_fn fn,
+	void *user, vgw_error *err)
+{
+	return give(gateway, name,
+		(struct order){ .deadline_ms = deadline_ms, .fn = fn, .user = user, .is_unload = true }, err);
 }

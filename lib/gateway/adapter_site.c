@@ -225,6 +225,7 @@ static void evict_locked(struct vgw__site *site, struct vgw__lora_slot *victim, 
 	if (err.status == VGW_OK) {
 		tell(site, VGW_LOG_INFO, victim->adapter[0] ? victim->adapter : victim->name, "unloaded",
 			vgw_now_ms() - begun_ms);
+		atomic_fetch_add(&site->lora.unloads, 1);
 		vgw__lora_gone(&site->lora, victim);
 	} else {
 		tell(site, VGW_LOG_WARN, victim->adapter, err.text, vgw_now_ms() - begun_ms);
@@ -258,9 +259,11 @@ static void load_locked(struct vgw__site *site, const struct vgw__adapter *adapt
 	vgw__free(path);
 	if (err.status == VGW_OK) {
 		tell(site, VGW_LOG_INFO, slot->adapter, "loaded", vgw_now_ms() - begun_ms);
+		atomic_fetch_add(&site->lora.loads, 1);
 		vgw__lora_done(&site->lora, slot, vgw_now_ms());
 		return;
 	}
+	atomic_fetch_add(&site->lora.failures, 1);
 	(void)vgw_error_set_fault(&told, err.status, vgw_error_get_fault(&err), "adapter '%.60s': %.170s", slot->adapter,
 		err.text);
 	tell(site, VGW_LOG_WARN, slot->adapter, err.text, vgw_now_ms() - begun_ms);

@@ -212,6 +212,19 @@ bool vgw__adapters_claim(vgw_call *call)
 	return false;
 }
 
+uint64_t vgw__adapters_find(const vgw_call *call)
+{
+	uint64_t found = 0;
+
+	for (uint32_t i = 0; i < call->targets->count; i++) {
+		struct vgw__lora *lora = atomic_load_explicit(&call->targets->items[i]->lora, memory_order_acquire);
+
+		if (vgw__lora_has(lora, call->seat->adapter->slot))
+			found |= UINT64_C(1) << i;
+	}
+	return found;
+}
+
 void vgw__adapters_let_go(vgw_call *call)
 {
 	struct vgw__hold *hold = &call->adapter;

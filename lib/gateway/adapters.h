@@ -33,6 +33,7 @@ struct vgw__adapter {
 /* The gateway's. */
 struct vgw__adapters {
 	struct vgw__executors *executors; /* NULL until there are adapters; before their snapshot is published */
+	struct vgw__executors *orders;    /* the operator's; with the others */
 	int cancel_fd;                    /* readable: give up */
 	char tag[VGW__ADAPTER_TAG_SIZE];  /* eight digits that stand for this gateway */
 	vgw_logger logger;
@@ -86,6 +87,8 @@ struct vgw__hold {
 
 /* The call has its target: true, its adapter is there and pinned. False: the call waits, or has failed. */
 bool vgw__adapters_claim(vgw_call *call);
+/* Which of its targets have its adapter: a bit per place. */
+uint64_t vgw__adapters_find(const vgw_call *call);
 void vgw__adapters_let_go(vgw_call *call); /* whatever it has */
 /* The engine does not know the adapter: once, the call goes back and has it loaded. */
 bool vgw__adapters_retry(vgw_call *call);

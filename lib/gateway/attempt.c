@@ -91,6 +91,8 @@ bool vgw__attempt_begin(vgw_call *call)
 		choice.prefix = &prefix;
 		vgw__prefix_hash(&prefix, choice.table, call->key, call->prompt.data, call->prompt.len);
 	}
+	if (call->seat->adapter && call->targets->count > 1)
+		choice.preferred = vgw__adapters_find(call);
 	call->target = vgw__balance_choose(call->targets, &choice);
 	if (!call->target)
 		return false;

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -144,9 +145,9 @@ def test_clients_that_ask_at_once_cause_one_load():
 
 
 def test_an_adapter_in_use_stays_and_the_next_one_waits_for_its_place():
-    with lora_engine(itl="20ms", tokens=60) as engine, Gateway({"big": base([engine], max_loras=1)}) as gateway:
+    with lora_engine(itl="20ms", tokens=30) as engine, Gateway({"big": base([engine], max_loras=1)}) as gateway:
         with begin_stream(gateway, "sql") as stream, gateway.connect() as waiting:
-            waiting.send(http("POST", CHAT, chat_body("chat"), ["Connection: close"]))
+            waiting.send(http("POST", CHAT, chat_body("chat", max_tokens=1), ["Connection: close"]))
             wait_until(lambda: gateway.metrics()['vllmgw_requests_in_flight{model="chat"}'] == 1)
             assert orders(engine) == [("load", "sql")]
             assert stream.read_answer("POST").is_clean
@@ -161,7 +162,7 @@ def test_who_finds_every_place_in_use_is_told_in_time():
                 answer = gateway.chat("chat")
                 assert answer.status == 504 and "all 1 on replica big/0 are in use" in answer.error["message"]
                 stream.reset()
-            assert gateway.chat("chat").status == 200
+            wait_until(lambda: gateway.chat("chat", max_tokens=1).status == 200)
 
 
 def test_a_busy_adapter_gives_way_to_one_that_has_waited():
@@ -302,8 +303,50 @@ def test_adapters_come_and_go_with_the_configuration(engine):
         assert orders(engine) == [("load", "sql"), ("unload", "sql"), ("load", "chat")]
 
 
-def test_every_replica_that_serves_it_has_it(engine):
-    with lora_engine() as other:
-        with Gateway({"big": base([engine, other], balance="round_robin")}) as gateway:
-            assert [gateway.chat("sql").status for _ in range(6)] == [200] * 6
-        assert (loads(engine), loads(other)) == (1, 1)
+def test_requests_go_where_their_adapter_is_until_there_is_too_much_to_do():
+    with lora_engine(ttft="200ms") as one, lora_engine(ttft="200ms") as other:
+        with Gateway({"big": base([one, other])}) as gateway:
+            assert [gateway.chat("sql").status for _ in range(3)] == [200] * 3
+            assert loads(one) + loads(other) == 1
+            with concurrent.futures.ThreadPoolExecutor(16) as pool:
+                assert [answer.status for answer in pool.map(gateway.chat, ["sql"] * 16)] == [200] * 16
+            assert (loads(one), loads(other)) == (1, 1)
+
+
+def test_the_operator_loads_and_unloads_an_adapter_with_its_model():
+    with Gateway({"big": managed()}) as gateway:
+        loaded = order(gateway, "/admin/models/sql/load?wait=1")
+        assert loaded.status == 200 and (loaded.json()["parent"], loaded.json()["state"]) == ("big", "ready")
+        unloaded = order(gateway, "/admin/models/sql/unload?wait=1")
+        assert unloaded.status == 200 and unloaded.json()["state"] == "absent"
+        assert replica(gateway)["state"] == "ready"
+        assert order(gateway, "/admin/models/sql/sleep").status == 400
+        assert "adapter of 'big'" in order(gateway, "/admin/models/sql/pin").error["message"]
+
+
+def test_the_operator_is_told_why_an_adapter_is_not_loaded_and_need_not_wait_to_try_again(engine):
+    with Gateway({"big": base([engine], {"sql": {"path": "/missing"}})}) as gateway:
+        for count in (1, 2):
+            answer = order(gateway, "/admin/models/sql/load?wait=1")
+            assert answer.status == 503 and "No adapter found" in answer.error["message"]
+            assert loads(engine) == count
+
+
+def test_an_adapter_in_use_is_not_unloaded_by_the_operator_either():
+    with lora_engine(itl="50ms", tokens=100) as engine, Gateway({"big": base([engine])}) as gateway:
+        with begin_stream(gateway, "sql") as stream:
+            assert order(gateway, "/admin/models/sql/unload?wait=1").status == 409
+            assert orders(engine) == [("load", "sql")]
+            stream.reset()
+
+
+def test_the_command_line_loads_and_shows_adapters(engine):
+    with Gateway({"big": base([engine], {**THREE, "bad": {"path": "/missing"}})}) as gateway:
+        def run(*words):
+            return subprocess.run([binary("vllmgw"), "--url", gateway.url, *words], capture_output=True, text=True)
+        assert run("load", "sql").returncode == 0
+        shown = run("models").stdout
+        failed = run("load", "bad")
+        assert run("unload", "sql").returncode == 0 and listed(engine) == []
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith(("sql", "chat"))] == ["ready", "absent"]
+    assert failed.returncode == 1 and "No adapter found" in failed.stdout + failed.stderr
