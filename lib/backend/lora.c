@@ -292,8 +292,7 @@ bool vgw__lora_view(struct vgw__lora *lora, const char *adapter, struct vgw__lor
 		if (strcmp(slot->adapter, adapter) != 0)
 			continue;
 		is_found = true;
-		view->state = slot->state;
-		view->pins = slot->pins;
+		*view = (struct vgw__lora_view){ .state = slot->state, .pins = slot->pins };
 		memcpy(view->why, slot->why.text, sizeof(view->why));
 	}
 	(void)pthread_mutex_unlock(&lora->lock);
