@@ -149,8 +149,7 @@ static bool pause_order(struct order *order, int64_t pause_ms)
 }
 
 /* Until it is answered. */
-static void await(struct order *order, struct vgw__site *site, struct vgw__wait *wait, struct vgw__targets *targets,
-	struct vgw__target *target)
+static void await(struct order *order, struct vgw__site *site, struct vgw__wait *wait, const struct vgw__place *place)
 {
 	bool is_answered;
 
@@ -161,11 +160,12 @@ static void await(struct order *order, struct vgw__site *site, struct vgw__wait 
 	} while (!is_answered && pause_order(order, POLL_MS));
 	if (is_answered && order->error.status == VGW_OK)
 		order->error = wait->why;
-	vgw__wait_cancel(site, wait, targets, target);
+	vgw__wait_cancel(site, wait, place);
 }
 
 static void carry_out(struct order *order, struct vgw__targets *targets, struct vgw__target *target)
 {
+	const struct vgw__place place = { order->resident, targets, target };
 	struct vgw__site *site = vgw__site_get(&order->gateway->adapters, target);
 	struct vgw__wait *wait = site ? vgw__alloc(sizeof(*wait)) : NULL;
 	bool is_due;
@@ -183,9 +183,9 @@ static void carry_out(struct order *order, struct vgw__targets *targets, struct 
 	(void)vgw__lora_is_known(&site->lora, atomic_load_explicit(&order->resident->lives, memory_order_acquire));
 	vgw__list_append(&site->waits, &wait->link);
 	site->wait_count++;
-	is_due = vgw__site_wake_locked(site, targets, target, order->adapter->model->base);
+	is_due = vgw__site_wake_locked(site, &place, order->adapter->model->base);
 	vgw__site_unlock(site, is_due);
-	await(order, site, wait, targets, target);
+	await(order, site, wait, &place);
 }
 
 /* Brought up if it is to be loaded. An engine that is not up has no adapters, and is not brought up to hear so. */

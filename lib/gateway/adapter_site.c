@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FAIR_MS = 1000, HASH_DIGITS = 8 };
+enum { HASH_DIGITS = 8 };
 
 /* --- sites -------------------------------------------------------------------------------------------------------- */
 
@@ -71,8 +71,7 @@ static void keep(char **text, const char *now)
 	*text = copy;
 }
 
-bool vgw__site_wake_locked(struct vgw__site *site, struct vgw__targets *targets, struct vgw__target *target,
-	const vgw_model *base)
+bool vgw__site_wake_locked(struct vgw__site *site, const struct vgw__place *place, const vgw_model *base)
 {
 	if (site->is_working)
 		return false;
@@ -84,8 +83,9 @@ bool vgw__site_wake_locked(struct vgw__site *site, struct vgw__targets *targets,
 		keep(&site->api_key, base->upstream_auth ? base->upstream_auth + strlen("Bearer ") : NULL);
 	}
 	site->is_working = true;
-	site->targets = vgw__targets_ref(targets);
-	site->target = target;
+	site->place = (struct vgw__place){ vgw__resident_ref(place->resident), vgw__targets_ref(place->targets),
+		place->target };
+	site->has_lease = vgw__gate_enter(place->resident);
 	return true;
 }
 
@@ -146,8 +146,7 @@ static void refuse_all_locked(struct vgw__site *site, const char *slot, const vg
 	}
 }
 
-void vgw__wait_cancel(struct vgw__site *site, struct vgw__wait *wait, struct vgw__targets *targets,
-	struct vgw__target *target)
+void vgw__wait_cancel(struct vgw__site *site, struct vgw__wait *wait, const struct vgw__place *place)
 {
 	bool is_due = false;
 
@@ -161,7 +160,7 @@ void vgw__wait_cancel(struct vgw__site *site, struct vgw__wait *wait, struct vgw
 		site->wait_count--;
 	}
 	if (wait->slot && vgw__lora_unpin(&site->lora, wait->slot) && site->wait_count)
-		is_due = vgw__site_wake_locked(site, targets, target, NULL);
+		is_due = vgw__site_wake_locked(site, place, NULL);
 	vgw__site_unlock(site, is_due);
 	vgw__free(wait);
 }
@@ -170,7 +169,7 @@ void vgw__wait_cancel(struct vgw__site *site, struct vgw__wait *wait, struct vgw
 
 static struct vgw__lora_engine engine_of(const struct vgw__site *site)
 {
-	return (struct vgw__lora_engine){ .endpoint = site->target->endpoint, .api_key = site->api_key,
+	return (struct vgw__lora_engine){ .endpoint = site->place.target->endpoint, .api_key = site->api_key,
 		.cancel_fd = site->adapters->cancel_fd };
 }
 
@@ -178,7 +177,7 @@ static void tell(const struct vgw__site *site, vgw_log_level level, const char *
 	int64_t took_ms)
 {
 	vgw__log(&site->adapters->logger, level, "adapter", adapter, "replica %s/%u: %s, after %lld ms",
-		site->model ? site->model : "", site->target->number, what, (long long)took_ms);
+		site->model ? site->model : "", site->place.target->number, what, (long long)took_ms);
 }
 
 /* "NAME.", our tag, and eight digits more. */
@@ -350,7 +349,7 @@ static bool serve_locked(struct vgw__site *site, struct vgw__wait *wait, bool *i
 		break;
 	}
 	*is_full = true;
-	if (now_ms - wait->since_ms >= FAIR_MS)
+	if (now_ms - wait->since_ms >= VGW__ADAPTER_FAIR_MS)
 		vgw__lora_close_one(&site->lora);
 	return false;
 }
@@ -378,14 +377,18 @@ static bool round_locked(struct vgw__site *site)
 static void run(struct vgw__job *job)
 {
 	struct vgw__site *site = VGW__CONTAINER(job, struct vgw__site, job);
-	struct vgw__targets *targets;
+	struct vgw__place place;
+	bool has_lease;
 
 	(void)pthread_mutex_lock(&site->lora.lock);
 	while (round_locked(site))
 		;
 	site->is_working = false;
-	targets = site->targets;
-	site->targets = NULL;
+	place = site->place;
+	has_lease = site->has_lease;
 	(void)pthread_mutex_unlock(&site->lora.lock);
-	vgw__targets_unref(targets); /* perhaps the last, and the site goes with it */
+	if (has_lease)
+		vgw__gate_leave(place.resident);
+	vgw__targets_unref(place.targets); /* perhaps the last, and the site goes with it */
+	vgw__resident_unref(place.resident);
 }

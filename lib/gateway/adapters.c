@@ -16,7 +16,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { WAITS_MAX = 1000, FAIR_MS = 1000 };
+enum { WAITS_MAX = 1000 };
 
 /* --- ears --------------------------------------------------------------------------------------------------------- */
 
@@ -141,7 +141,7 @@ static void relieve_locked(struct vgw__site *site)
 {
 	struct vgw__list *first = site->is_working ? NULL : vgw__list_first(&site->waits);
 
-	if (first && vgw_now_ms() - VGW__CONTAINER(first, struct vgw__wait, link)->since_ms >= FAIR_MS)
+	if (first && vgw_now_ms() - VGW__CONTAINER(first, struct vgw__wait, link)->since_ms >= VGW__ADAPTER_FAIR_MS)
 		vgw__lora_close_one(&site->lora);
 }
 
@@ -163,6 +163,7 @@ static vgw_status check_locked(const struct vgw__site *site, const struct vgw__l
 /* True: pinned. False, and *err OK: the call waits. */
 static bool claim(vgw_call *call, struct vgw__site *site, struct vgw__wait **spare, vgw_error *err)
 {
+	const struct vgw__place place = { call->seat->resident, call->targets, call->target };
 	struct vgw__lora_slot *slot;
 	bool is_known, is_due = false;
 
@@ -179,7 +180,7 @@ static bool claim(vgw_call *call, struct vgw__site *site, struct vgw__wait **spa
 		*spare = NULL;
 		vgw__list_append(&site->waits, &call->adapter.wait->link);
 		site->wait_count++;
-		is_due = vgw__site_wake_locked(site, call->targets, call->target, call->seat->model->base);
+		is_due = vgw__site_wake_locked(site, &place, call->seat->model->base);
 	}
 	vgw__site_unlock(site, is_due);
 	return call->adapter.slot != NULL;
@@ -229,14 +230,15 @@ void vgw__adapters_let_go(vgw_call *call)
 {
 	struct vgw__hold *hold = &call->adapter;
 	struct vgw__site *site = hold->site;
+	const struct vgw__place place = { call->seat->resident, call->targets, call->target };
 	bool is_due = false;
 
 	if (hold->wait)
-		vgw__wait_cancel(site, hold->wait, call->targets, call->target);
+		vgw__wait_cancel(site, hold->wait, &place);
 	if (hold->slot) {
 		(void)pthread_mutex_lock(&site->lora.lock);
 		if (vgw__lora_unpin(&site->lora, hold->slot) && site->wait_count)
-			is_due = vgw__site_wake_locked(site, call->targets, call->target, NULL);
+			is_due = vgw__site_wake_locked(site, &place, NULL);
 		vgw__site_unlock(site, is_due);
 	}
 	*hold = (struct vgw__hold){ NULL, NULL, NULL };

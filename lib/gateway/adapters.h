@@ -16,11 +16,22 @@
 #include "backend/targets.h"
 #include "core/model.h"
 #include "residency/executors.h"
+#include "residency/resident.h"
 #include "util/list.h"
 
 #include <vllmgw/gateway.h>
 
-enum { VGW__ADAPTER_TAG_SIZE = 9 };
+enum {
+	VGW__ADAPTER_TAG_SIZE = 9,
+	VGW__ADAPTER_FAIR_MS = 1000, /* who waits so long for a place has one closed for him */
+};
+
+/* Where a job works. Whoever wakes it has a lease there, or had one until it was cut. */
+struct vgw__place {
+	struct vgw__resident *resident;
+	struct vgw__targets *targets;
+	struct vgw__target *target;
+};
 
 struct vgw__snapshot;
 
@@ -67,8 +78,8 @@ struct vgw__site {
 	struct vgw__adapters *adapters;
 	struct vgw__job job;
 	bool is_working;              /* the job is queued or runs; guarded by lora.lock, as all below */
-	struct vgw__targets *targets; /* of the job: keeps the target */
-	struct vgw__target *target;
+	struct vgw__place place;      /* of the job, its own references: the target stays */
+	bool has_lease;               /* of the job: the engine is not put to sleep while it loads */
 	struct vgw__list waits;       /* first come, first served */
 	uint32_t wait_count;
 	char *model;                  /* name of the base; as told by the last who began a job, as the two below */
@@ -104,13 +115,11 @@ void vgw__ear_free(struct vgw__ear *ear); /* nobody waits any more; NULL is allo
 struct vgw__site *vgw__site_get(struct vgw__adapters *adapters, struct vgw__target *target);
 struct vgw__site *vgw__site_of(struct vgw__lora *lora);
 /* With the lock held: there is something to do. True: the caller posts site->job when it has given back the lock. */
-bool vgw__site_wake_locked(struct vgw__site *site, struct vgw__targets *targets, struct vgw__target *target,
-	const vgw_model *base);
+bool vgw__site_wake_locked(struct vgw__site *site, const struct vgw__place *place, const vgw_model *base);
 /* Give the lock back and do so. */
 void vgw__site_unlock(struct vgw__site *site, bool is_due);
 /* Nobody waits for the answer any more: what it got is given back. */
-void vgw__wait_cancel(struct vgw__site *site, struct vgw__wait *wait, struct vgw__targets *targets,
-	struct vgw__target *target);
+void vgw__wait_cancel(struct vgw__site *site, struct vgw__wait *wait, const struct vgw__place *place);
 
 /* --- adapter_orders.c: the gateway's side --- */
 
