@@ -38,8 +38,29 @@ vgw_status apply_model(vgw_registry *registry, const struct config_model *model,
 	options.sleep_mode = model->sleep_mode == CONFIG_SLEEP_MODE_WAIT ? "wait" : "abort";
 	options.sleep_canary = model->sleep_canary;
 	options.balance = (vgw_balance)model->balance;
+	options.max_loras = (uint32_t)model->max_loras;
+	options.lora_timeout_ms = (uint32_t)model->lora_timeout_ms;
 	status = vgw_registry_add(registry, &options, err);
 	free(memory);
+	return status;
+}
+
+static vgw_status apply_adapters(vgw_registry *registry, const struct config_model *model, vgw_error *err)
+{
+	vgw_status status = VGW_OK;
+
+	for (size_t i = 0; status == VGW_OK && i < model->adapters.count; i++) {
+		const struct config_adapter *adapter = &model->adapters.items[i];
+		vgw_adapter_options options = VGW_ADAPTER_OPTIONS_INIT;
+
+		options.name = adapter->name;
+		options.base = model->name;
+		options.path = adapter->path;
+		options.aliases = adapter->aliases.items;
+		options.alias_count = adapter->aliases.count;
+		options.is_unlisted = adapter->is_unlisted;
+		status = vgw_registry_add_adapter(registry, &options, err);
+	}
 	return status;
 }
 
@@ -59,6 +80,8 @@ vgw_status apply_registry(vgw_registry **out, const struct config *config, vgw_e
 
 	for (size_t i = 0; status == VGW_OK && i < config->models.count; i++) {
 		status = apply_model(*out, &config->models.items[i], err);
+		if (status == VGW_OK)
+			status = apply_adapters(*out, &config->models.items[i], err);
 		if (status != VGW_OK)
 			(void)tell_place(&config->models.items[i], err);
 	}

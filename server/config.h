@@ -88,6 +88,20 @@ struct config_memories {
 	size_t count;
 };
 
+/* A LoRA adapter of a model. */
+struct config_adapter {
+	const char *name;
+	const char *path;
+	struct config_strings aliases;
+	bool is_unlisted;
+	struct config_place place;
+};
+
+struct config_adapters {
+	const struct config_adapter *items;
+	size_t count;
+};
+
 struct config_model {
 	const char *name;
 	struct config_strings aliases; /* names, and patterns with one '*' at their end */
@@ -110,6 +124,9 @@ struct config_model {
 	const char *sleep_canary; /* NULL: none */
 	const char *request_defaults_json; /* a JSON object; "{}" when there are none */
 	struct config_strings request_strip;
+	int64_t max_loras;
+	int64_t lora_timeout_ms;
+	struct config_adapters adapters;
 	const char *fallback_model; /* NULL: none */
 	int64_t fallback_after_ms;
 	struct config_place place; /* for errors found later, when the model is made */

@@ -160,15 +160,37 @@ static void check_alias(struct config_decoder *decoder, const struct node *item,
 			"'*' matches every name; set default_model instead");
 }
 
-/* One claim per model and alias. */
+/* One claim per model and alias, adapters and theirs too. */
 static size_t count_names(const struct node *models)
 {
 	size_t count = 0;
 
-	for (const struct node *model = models->first; model; model = model->next) {
+	for (const struct node *model = models ? models->first : NULL; model; model = model->next) {
 		const struct node *aliases = node_get(model, "aliases");
 
-		count += 1 + (aliases ? aliases->count + 1 : 0);
+		count += 1 + (aliases ? aliases->count + 1 : 0) + count_names(node_get(model, "adapters"));
+	}
+	return count;
+}
+
+static size_t add_names(struct config_decoder *decoder, struct claim *claims, size_t count, const struct node *model,
+	const char *section)
+{
+	const struct node *aliases = node_get(model, "aliases");
+	const struct node *adapters = node_get(model, "adapters");
+	const char *path = config_join(decoder, section, model->key);
+	size_t first = count + 1;
+
+	claims[count++] = (struct claim){ model->key, path, &model->key_place };
+	if (aliases && aliases->kind == NODE_LIST)
+		count = add_claims(decoder, claims, count, aliases, config_join(decoder, path, "aliases"));
+	for (const struct node *item = aliases ? aliases->first : NULL; item; item = item->next) {
+		if (item->kind == NODE_SCALAR && !item->is_reported && first < count)
+			check_alias(decoder, item, claims[first++].path);
+	}
+	for (const struct node *adapter = adapters ? adapters->first : NULL; adapter; adapter = adapter->next) {
+		if (adapter->kind == NODE_MAP)
+			count = add_names(decoder, claims, count, adapter, config_join(decoder, path, "adapters"));
 	}
 	return count;
 }
@@ -180,20 +202,8 @@ static void check_names(struct config_decoder *decoder, const struct node *model
 
 	if (!claims)
 		return;
-	for (const struct node *model = models->first; model; model = model->next) {
-		const struct node *aliases = node_get(model, "aliases");
-		const char *path = config_join(decoder, "models", model->key);
-		size_t first = count + 1;
-
-		claims[count++] = (struct claim){ model->key, path, &model->key_place };
-		if (aliases && aliases->kind == NODE_LIST)
-			count = add_claims(
-				decoder, claims, count, aliases, config_join(decoder, path, "aliases"));
-		for (const struct node *item = aliases ? aliases->first : NULL; item; item = item->next) {
-			if (item->kind == NODE_SCALAR && !item->is_reported && first < count)
-				check_alias(decoder, item, claims[first++].path);
-		}
-	}
+	for (const struct node *model = models->first; model; model = model->next)
+		count = add_names(decoder, claims, count, model, "models");
 	report_twice(decoder, claims, count, "the name or an alias of");
 }
 
@@ -238,15 +248,33 @@ static void check_workload(struct config_decoder *decoder, const struct node *mo
 
 /* --- references to models --- */
 
+static bool is_among(const struct config_strings *names, const char *name)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		if (strcmp(names->items[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool is_model(const struct config *config, const struct node *models, const char *name)
 {
 	if (node_get(models, name))
 		return true;
 	for (size_t i = 0; i < config->models.count; i++) {
-		const struct config_strings *aliases = &config->models.items[i].aliases;
+		if (is_among(&config->models.items[i].aliases, name))
+			return true;
+	}
+	return false;
+}
 
-		for (size_t j = 0; j < aliases->count; j++) {
-			if (strcmp(aliases->items[j], name) == 0)
+static bool is_adapter(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->models.count; i++) {
+		const struct config_adapters *adapters = &config->models.items[i].adapters;
+
+		for (size_t j = 0; j < adapters->count; j++) {
+			if (strcmp(adapters->items[j].name, name) == 0 || is_among(&adapters->items[j].aliases, name))
 				return true;
 		}
 	}
@@ -276,7 +304,8 @@ static void check_references(
 	const struct node *preload = node_get_path(config->tree, "residency.preload");
 	size_t index = 0;
 
-	check_reference(decoder, config, models, node_get(config->tree, "default_model"), "default_model");
+	if (!config->default_model || !is_adapter(config, config->default_model))
+		check_reference(decoder, config, models, node_get(config->tree, "default_model"), "default_model");
 	for (const struct node *item = preload ? preload->first : NULL; item; item = item->next) {
 		const char *path = config_arena_printf(decoder->arena, "residency.preload[%zu]", index++);
 

@@ -32,6 +32,7 @@ bool config_decode_value(struct config_decoder *decoder, const struct config_key
 		[CONFIG_OBJECT] = config_decode_object,
 		[CONFIG_KEYS] = config_decode_auth_keys,
 		[CONFIG_DEVICES] = config_decode_devices,
+		[CONFIG_ADAPTERS] = config_decode_adapters,
 		[CONFIG_BACKEND] = config_decode_backend,
 		[CONFIG_DEFAULTS] = config_decode_defaults,
 		[CONFIG_MODELS] = config_decode_models,

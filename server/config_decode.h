@@ -31,6 +31,7 @@ union config_value {
 	struct config_listens listens;
 	struct config_memories memories; /* SIZES, DEVICES */
 	struct config_auth_keys keys;
+	struct config_adapters adapters;
 	const struct config_model *model;
 	struct config_models models;
 };
@@ -53,6 +54,12 @@ config_decode_fn config_decode_auth_keys;
 
 /* config_json.c */
 config_decode_fn config_decode_object;
+
+/* config_adapters.c */
+config_decode_fn config_decode_adapters;
+
+/* What keeps a text from being the name of a model or an adapter; NULL: nothing. */
+const char *config_find_name_problem(const char *name);
 
 /* config_models.c: types that hold objects */
 config_decode_fn config_decode_devices, config_decode_backend, config_decode_defaults, config_decode_models;

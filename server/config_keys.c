@@ -20,6 +20,11 @@ static const struct config_key model_keys[] = { CONFIG_MODEL_KEYS(XX) };
 #undef XX
 
 #define XX(path, type, min, max, words, text, flags, field, help)                                            \
+	ROW(path, type, min, max, words, text, flags, offsetof(struct config_adapter, field), help)
+static const struct config_key adapter_keys[] = { CONFIG_ADAPTER_KEYS(XX) };
+#undef XX
+
+#define XX(path, type, min, max, words, text, flags, field, help)                                            \
 	ROW(path, type, min, max, words, text, flags, offsetof(struct config_memory, field), help)
 static const struct config_key device_keys[] = { CONFIG_DEVICE_KEYS(XX) };
 #undef XX
@@ -40,6 +45,7 @@ static const struct config_key kubernetes_keys[] = { CONFIG_BACKEND_KUBERNETES_K
 
 const struct config_keys config_server_keys = { server_keys, COUNT(server_keys) };
 const struct config_keys config_model_keys = { model_keys, COUNT(model_keys) };
+const struct config_keys config_adapter_keys = { adapter_keys, COUNT(adapter_keys) };
 const struct config_keys config_auth_key_keys = { auth_keys, COUNT(auth_keys) };
 const struct config_keys config_device_keys = { device_keys, COUNT(device_keys) };
 

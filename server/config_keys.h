@@ -36,6 +36,7 @@
 	XX(OBJECT, const char *, "a mapping such as {temperature: 0.2}")                                     \
 	XX(KEYS, struct config_auth_keys, "a list such as [{name: alice, key: ...}]")                         \
 	XX(DEVICES, struct config_memories, "a mapping such as {gpu0: {memory: 24GiB}}")                     \
+	XX(ADAPTERS, struct config_adapters, "a mapping such as {sql: {path: /adapters/sql}}")               \
 	XX(BACKEND, const char *, "a mapping such as {kind: static, urls: [http://127.0.0.1:8001]}")         \
 	XX(DEFAULTS, const struct config_model *, "a mapping of keys that models have")                      \
 	XX(MODELS, struct config_models, "a mapping from model names to models")
@@ -191,6 +192,14 @@ enum {
 		"Members put into a request's body where it lacks them; types as in JSON")                   \
 	XX("request.strip", TEXTS, 0, 0, NULL, "[]", 0, request_strip,                                       \
 		"Members taken out of a request's body")                                                     \
+	XX("lora.max_loras", NUMBER, 1, 1024, NULL, "1", 0, max_loras,                                       \
+		"Adapters loaded on one replica at a time; no more than the engine's --max-cpu-loras, which "        \
+		"is its --max-loras unless given")                                                           \
+	XX("lora.timeout", DURATION, 1, 4000000000LL, NULL, "1m", 0, lora_timeout_ms,                        \
+		"How long a request waits for its adapter: for a place, then for the load")                  \
+	XX("adapters", ADAPTERS, 0, 0, NULL, "{}", CONFIG_OWN, adapters,                                     \
+		"LoRA adapters that its engines load when they are asked for; each is a model of its own "   \
+		"to clients, keys and metrics")                                                              \
 	XX("fallback.model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, fallback_model,                      \
 		"Model that answers instead when this one cannot; null: none")                               \
 	XX("fallback.after", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, fallback_after_ms,                  \
@@ -215,6 +224,13 @@ enum {
 	XX("may_swap", FLAG, 0, 0, NULL, "true", 0, may_swap,                                                \
 		"false: uses what is loaded, never causes a model to be loaded")                             \
 	XX("admin", FLAG, 0, 0, NULL, "false", 0, is_admin, "May use the admin routes")
+
+#define CONFIG_ADAPTER_KEYS(XX)                                                                              \
+	XX("path", TEXT, 0, 0, NULL, NULL, 0, path,                                                          \
+		"What the engine loads: a folder as the engine sees it, or a name on the hub")               \
+	XX("aliases", TEXTS, 0, 0, NULL, "[]", 0, aliases,                                                   \
+		"Other names; one that ends in * matches every name that begins so")                         \
+	XX("unlisted", FLAG, 0, 0, NULL, "false", 0, is_unlisted, "Served, but not shown by GET /v1/models")
 
 #define CONFIG_DEVICE_KEYS(XX)                                                                               \
 	XX("memory", SIZE, 1, CONFIG_MAX_BYTES, NULL, "null", CONFIG_NULLABLE, bytes,                        \
@@ -379,6 +395,7 @@ struct config_backend {
 
 extern const struct config_keys config_server_keys;
 extern const struct config_keys config_model_keys;
+extern const struct config_keys config_adapter_keys;
 extern const struct config_keys config_device_keys;
 extern const struct config_keys config_auth_key_keys;
 extern const struct config_backend config_backends[];

@@ -200,20 +200,6 @@ static bool take_defaults(struct config_decoder *decoder, struct node *map)
 	return true;
 }
 
-/* Names go into paths of URLs, metrics and state files. */
-static const char *check_name(const char *name)
-{
-	if (strlen(name) > 200)
-		return "is longer than 200 bytes";
-	if (strchr(name, '*'))
-		return "has a * in it; a pattern can be an alias, not a name";
-	for (; *name; name++) {
-		if ((unsigned char)*name <= 0x20 || *name == 0x7f || *name == '"' || *name == '\\')
-			return "has a space, quote, backslash or control character in it";
-	}
-	return NULL;
-}
-
 /* A default of the program's; it goes into the tree, so that it is shown. */
 static void take_name(struct config_decoder *decoder, struct node *map, struct config_model *model)
 {
@@ -233,7 +219,7 @@ static void decode_model(
 {
 	const struct config_backend *backend;
 	const struct node *kind;
-	const char *problem = check_name(node->key);
+	const char *problem = config_find_name_problem(node->key);
 
 	model->name = node->key;
 	model->place = node->key_place;

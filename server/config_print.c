@@ -135,6 +135,8 @@ static const struct config_key *get_member(const struct config_key *key, const s
 	const struct config_key *member = key->type == CONFIG_KEYS && node->key
 		? config_keys_find(&config_auth_key_keys, node->key) : NULL;
 
+	if (key->type == CONFIG_ADAPTERS && node->key && node->kind != NODE_MAP)
+		member = config_keys_find(&config_adapter_keys, node->key);
 	return member ? member : key;
 }
 

@@ -56,6 +56,9 @@ static json_t *make_type(const struct config_key *key)
 	case CONFIG_DEVICES:
 		return json_pack(
 			"{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/device");
+	case CONFIG_ADAPTERS:
+		return json_pack(
+			"{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/adapter");
 	case CONFIG_BACKEND:
 		return json_pack("{s:s}", "$ref", "#/$defs/backend");
 	case CONFIG_DEFAULTS:
@@ -191,6 +194,7 @@ static json_t *make_definitions(bool *has_failed)
 	}
 	put(definitions, "backend", json_pack("{s:o}", "oneOf", backends), has_failed);
 	put(definitions, "auth_key", make_object(&config_auth_key_keys, 0, NULL, has_failed), has_failed);
+	put(definitions, "adapter", make_object(&config_adapter_keys, 0, NULL, has_failed), has_failed);
 	put(definitions, "device", make_object(&config_device_keys, 0, NULL, has_failed), has_failed);
 	put(definitions, "defaults", make_object(&config_model_keys, CONFIG_OWN, NULL, has_failed),
 		has_failed);
@@ -244,6 +248,7 @@ int config_print_reference(FILE *out)
 	print_rows(out, &config_auth_key_keys, "auth.keys[].");
 	print_rows(out, &config_device_keys, "devices.NAME.");
 	print_rows(out, &config_model_keys, "models.NAME.");
+	print_rows(out, &config_adapter_keys, "models.NAME.adapters.NAME.");
 	for (size_t i = 0; i < config_backend_count; i++) {
 		(void)snprintf(prefix, sizeof(prefix), "models.NAME.backend(%s).", config_backends[i].kind);
 		print_rows(out, &config_backends[i].keys, prefix);

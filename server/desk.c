@@ -176,6 +176,12 @@ static void tell(struct desk *desk, const vgw_event *event)
 	free(json);
 }
 
+static void drop(struct vigil *vigil)
+{
+	if (vigil->drop)
+		vigil->drop(vigil);
+}
+
 static void tick(struct desk *desk)
 {
 	struct link *at = desk->vigils.next;
@@ -187,6 +193,7 @@ static void tick(struct desk *desk)
 		at = at->next;
 		forget(desk, vigil);
 		if (errand_is_gone(vigil->errand)) {
+			drop(vigil);
 			errand_end(vigil->errand);
 		} else if (vigil->tick(vigil, now_ms)) {
 			link_append(at, &vigil->link);
@@ -354,6 +361,7 @@ void desk_stop(struct desk *desk)
 		struct vigil *vigil = LINK_OWNER(desk->vigils.next, struct vigil, link);
 
 		forget(desk, vigil);
+		drop(vigil);
 		errand_stop(vigil->errand);
 	}
 }

@@ -45,6 +45,7 @@ struct vigil {
 	struct errand *errand;
 	bool (*hear)(struct vigil *vigil, const struct desk_event *event); /* NULL: deaf. False: it has been answered */
 	bool (*tick)(struct vigil *vigil, int64_t now_ms);                 /* ten times a second */
+	void (*drop)(struct vigil *vigil); /* it goes unanswered: the client has left, or the desk stops. NULL: nothing */
 };
 
 /* False: there are too many, and it has been answered so. */

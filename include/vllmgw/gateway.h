@@ -283,6 +283,34 @@ VGW_API char *vgw_gateway_dup_models_of(vgw_gateway *gateway, const vgw_principa
 VGW_API char *vgw_gateway_dup_model_of(vgw_gateway *gateway, const vgw_principal *principal, const char *name,
 	size_t len, vgw_error *err);
 
+/** How an order about an adapter ended; *err is borrowed. On a thread of the library, which may be kept waiting. */
+typedef void (*vgw_adapter_fn)(void *user, vgw_status status, const vgw_error *err);
+
+/**
+ * Bring an adapter's base up and load the adapter on each of its replicas, evicting others if need be. A failure
+ * remembered from before does not keep it from being tried.
+ * Owns:    name, or an alias, is read during the call; user is fn's. fn NULL: nobody wants to know.
+ * Threads: any; fn is called exactly once when OK was returned, at the latest inside vgw_gateway_free(). With TIMEOUT
+ *          (deadline_ms is vgw_now_ms() time; what was begun goes on), BACKEND (the text has the engine's words),
+ *          SHUTDOWN, or what vgw_residency_acquire() says of the base.
+ * Blocks:  never for long.
+ * Errors:  NOT_FOUND (no such adapter), NOMEM.
+ * Since:   0.1
+ */
+VGW_API vgw_status vgw_gateway_load_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms,
+	vgw_adapter_fn fn, void *user, vgw_error *err);
+
+/**
+ * Unload an adapter from each replica that is up; its next request loads it again.
+ * Owns:    as vgw_gateway_load_adapter().
+ * Threads: any; fn as there, and with BUSY (requests use it).
+ * Blocks:  never for long.
+ * Errors:  NOT_FOUND (no such adapter), NOMEM.
+ * Since:   0.1
+ */
+VGW_API vgw_status vgw_gateway_unload_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms,
+	vgw_adapter_fn fn, void *user, vgw_error *err);
+
 /** Counters and histograms in Prometheus' text format.
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never for long.
  *  Errors: none.  Since: 0.1 */

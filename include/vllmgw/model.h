@@ -66,10 +66,27 @@ typedef struct vgw_model_options {
 	const char *sleep_mode;    /* what becomes of requests that still run: "abort", "wait"; NULL: "abort" */
 	const char *sleep_canary;  /* a prompt whose answer must be the same after a wake from level 2; NULL: none */
 	vgw_balance balance;       /* among several replicas */
+	uint32_t max_loras;        /* adapters loaded on one replica at a time; 0 = 1 */
+	uint32_t lora_timeout_ms;  /* a request waits so long for its adapter: for a slot, then for the load; 0 = 1 min */
 	uint32_t reserved1;        /* must be 0 */
 } vgw_model_options;
 
 #define VGW_MODEL_OPTIONS_INIT { .size = sizeof(vgw_model_options) }
+
+/** A LoRA adapter: a model that is loaded into the engines of another one. Zero is the default of every field; `name`,
+ *  `base` and `path` are required. Everything is copied. */
+typedef struct vgw_adapter_options {
+	size_t size;               /* set by VGW_ADAPTER_OPTIONS_INIT */
+	const char *name;          /* what requests call it */
+	const char *base;          /* name of the model it belongs to */
+	const char *path;          /* what the engine loads: a folder as the engine sees it, or a name on the hub */
+	const char *const *aliases; /* further names and prefix patterns */
+	size_t alias_count;
+	uint32_t is_unlisted;      /* 1: routable, but not in GET /v1/models */
+	uint32_t reserved0;        /* must be 0 */
+} vgw_adapter_options;
+
+#define VGW_ADAPTER_OPTIONS_INIT { .size = sizeof(vgw_adapter_options) }
 
 /**
  * An empty registry.
@@ -101,18 +118,35 @@ VGW_API void vgw_registry_unref(vgw_registry *registry);
 VGW_API VGW_CHECKED vgw_status vgw_registry_add(vgw_registry *registry, const vgw_model_options *options,
 	vgw_error *err);
 
+/**
+ * Add an adapter, and its aliases to the routes. The gateway loads it into a replica of its base when a request needs
+ * it there, and unloads the least recently used one when `max_loras` are loaded. To the residency it is its base.
+ * Owns:    *options is read during the call.
+ * Threads: owner, before the registry is handed over.
+ * Blocks:  never.
+ * Errors:  INVALID (missing or malformed field; the base is an adapter), NOT_FOUND (there is no such base yet),
+ *          EXISTS (name or alias taken), NOMEM.
+ * Since:   0.1
+ */
+VGW_API VGW_CHECKED vgw_status vgw_registry_add_adapter(vgw_registry *registry, const vgw_adapter_options *options,
+	vgw_error *err);
+
 /** The model of requests that name none or an unknown one; NULL: such requests are refused (the default).
  *  Owns: name is read during the call.  Threads: owner, before it is handed over.  Blocks: never.
  *  Errors: NOT_FOUND.  Since: 0.1 */
 VGW_API VGW_CHECKED vgw_status vgw_registry_set_default(vgw_registry *registry, const char *name, vgw_error *err);
 
-/** How many models there are.
+/** How many models there are, adapters apart.
  *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API size_t vgw_registry_get_count(const vgw_registry *registry);
 
 /** The model at a place, in the order they were added; NULL behind the end.
  *  Owns: borrowed until vgw_registry_unref().  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API const vgw_model *vgw_registry_get_model(const vgw_registry *registry, size_t place);
+
+/** The adapter at a place, in the order they were added; NULL behind the end.
+ *  Owns: borrowed until vgw_registry_unref().  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API const vgw_model *vgw_registry_get_adapter(const vgw_registry *registry, size_t place);
 
 /** The model a request's name leads to (exact, alias, prefix, default), or NULL.
  *  Owns: borrowed until vgw_registry_unref(); name is read during the call.
@@ -128,6 +162,10 @@ VGW_API const char *vgw_model_get_served_name(const vgw_model *model);
 /** Alias at a place, NULL behind the end.
  *  Owns: borrowed as the model is.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API const char *vgw_model_get_alias(const vgw_model *model, size_t place);
+
+/** Name of the model whose engines serve it, if it is an adapter; NULL: it is none.
+ *  Owns: borrowed as the model is.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API const char *vgw_model_get_base(const vgw_model *model);
 
 /** Routable, but not to be listed?
  *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */

@@ -16,6 +16,7 @@ static void unref_target(struct vgw__target *target)
 		return;
 	vgw__endpoint_unref(target->endpoint);
 	vgw__circuit_fini(&target->circuit);
+	vgw__lora_free(atomic_load(&target->lora));
 	vgw__free(target);
 }
 

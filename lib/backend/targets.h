@@ -10,6 +10,7 @@
 #define VGW_BACKEND_TARGETS_H
 
 #include "backend/circuit.h"
+#include "backend/lora.h"
 #include "net/endpoint.h"
 
 enum { VGW__TARGETS_MAX = 64 }; /* a bit of a word for each */
@@ -39,6 +40,7 @@ struct vgw__target {
 	uint32_t good_checks;       /* in a row; the checking thread's */
 	uint32_t bad_checks;
 	struct vgw__circuit circuit;
+	_Atomic(struct vgw__lora *) lora; /* the adapters loaded there; freed with it. NULL: none was ever asked for */
 };
 
 struct vgw__targets {

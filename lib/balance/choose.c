@@ -168,8 +168,24 @@ static uint32_t choose_by_prefix(const struct search *search, uint64_t among, co
 
 /* --- the choice ----------------------------------------------------------------------------------------------- */
 
+/* Those who have at hand what is needed, unless all of them have too much to do already. */
+static uint64_t narrow(const struct search *search, uint64_t among, uint64_t preferred)
+{
+	uint64_t candidates = 0;
+
+	for (uint64_t rest = among & preferred; rest; rest &= rest - 1) {
+		uint32_t place = (uint32_t)__builtin_ctzll(rest);
+
+		if (is_within(search, among, place, PREFIX_SLACK))
+			candidates |= bit(place);
+	}
+	return candidates ? candidates : among;
+}
+
 static uint32_t choose(const struct search *search, uint64_t among, const struct vgw__choice *choice)
 {
+	if (choice->preferred)
+		among = narrow(search, among, choice->preferred);
 	if ((among & (among - 1)) == 0)
 		return (uint32_t)__builtin_ctzll(among);
 	switch (choice->balance) {

@@ -22,6 +22,7 @@ struct vgw__choice {
 	bool has_key;           /* STICKY: `key` is a session's; without one it is least outstanding */
 	uint64_t key;
 	uint64_t tried;         /* bit per place: not again */
+	uint64_t preferred;     /* bit per place: has at hand what the request needs; the others would have to fetch it */
 	int64_t now_ms;
 	struct vgw__prefix_table *table;    /* PREFIX; NULL: least outstanding */
 	const struct vgw__prefix *prefix;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 512 };
+enum { NAME_MAX_BYTES = 512, PATH_MAX_BYTES = 4096, LORA_TIMEOUT_MS = 60000 };
 
 static void free_strings(struct vgw__names *strings)
 {
@@ -168,6 +168,8 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	model->is_unlisted = options.is_unlisted != 0;
 	model->is_pinned = options.is_pinned != 0;
 	model->balance = options.balance;
+	model->max_loras = options.max_loras ? options.max_loras : 1;
+	model->lora_timeout_ms = options.lora_timeout_ms ? options.lora_timeout_ms : LORA_TIMEOUT_MS;
 	model->name = vgw__strdup(options.name);
 	model->served_name = vgw__strdup(options.served_name ? options.served_name : options.name);
 	model->kind = vgw__strdup(options.kind);
@@ -197,10 +199,67 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	return VGW_OK;
 }
 
+static vgw_status check_adapter(const vgw_adapter_options *options, vgw_error *err)
+{
+	if (!is_name(options->name) || strchr(options->name, '*'))
+		return vgw_error_set(err, VGW_INVALID, 0,
+			"an adapter needs a name of 1 to %d printable bytes without '*'", NAME_MAX_BYTES);
+	if (!options->path || !options->path[0] || strlen(options->path) > PATH_MAX_BYTES)
+		return vgw_error_set(err, VGW_INVALID, 0, "adapter '%s' needs a path of 1 to %d bytes", options->name,
+			PATH_MAX_BYTES);
+	return VGW_OK;
+}
+
+vgw_status vgw__model_new_adapter(vgw_model **out, const vgw_adapter_options *given, const vgw_model *base,
+	vgw_error *err)
+{
+	vgw_adapter_options options;
+	vgw_model *model;
+	vgw_status status = vgw__opts_copy(&options, sizeof(options), given, "vgw_adapter_options", err);
+
+	*out = NULL;
+	if (status == VGW_OK)
+		status = check_adapter(&options, err);
+	if (status != VGW_OK)
+		return status;
+	model = vgw__alloc(sizeof(*model));
+	if (!model)
+		return vgw_error_set(err, VGW_NOMEM, 0, "adapter");
+	*model = *base;
+	model->base = base;
+	model->is_unlisted = options.is_unlisted != 0;
+	model->aliases = (struct vgw__names){ NULL, 0 };
+	model->name = vgw__strdup(options.name);
+	model->served_name = vgw__strdup(options.name);
+	model->adapter_path = vgw__strdup(options.path);
+	status = model->name && model->served_name && model->adapter_path ? VGW_OK : VGW_NOMEM;
+	if (status == VGW_OK)
+		status = copy_strings(&model->aliases, options.aliases, options.alias_count);
+	if (status != VGW_OK) {
+		vgw__model_free(model);
+		return vgw_error_set(err, status, 0, "adapter '%s'", options.name);
+	}
+	*out = model;
+	return VGW_OK;
+}
+
+static void free_own(vgw_model *model)
+{
+	free_strings(&model->aliases);
+	vgw__free(model->adapter_path);
+	vgw__free(model->served_name);
+	vgw__free(model->name);
+	vgw__free(model);
+}
+
 void vgw__model_free(vgw_model *model)
 {
 	if (!model)
 		return;
+	if (model->base) { /* the rest is its base's */
+		free_own(model);
+		return;
+	}
 	for (size_t i = 0; i < model->default_count; i++) {
 		vgw__free(model->defaults[i].name);
 		vgw__free(model->defaults[i].text);
@@ -209,7 +268,6 @@ void vgw__model_free(vgw_model *model)
 		vgw__free(model->memory[i].device);
 	vgw__free(model->defaults);
 	vgw__free(model->memory);
-	free_strings(&model->aliases);
 	free_strings(&model->strip);
 	free_strings(&model->groups);
 	free_strings(&model->devices);
@@ -218,9 +276,7 @@ void vgw__model_free(vgw_model *model)
 	vgw__free(model->upstream_auth);
 	vgw__free(model->backend_json);
 	vgw__free(model->kind);
-	vgw__free(model->served_name);
-	vgw__free(model->name);
-	vgw__free(model);
+	free_own(model);
 }
 
 static bool is_same_list(const struct vgw__names *a, const struct vgw__names *b)
@@ -260,6 +316,11 @@ const char *vgw_model_get_served_name(const vgw_model *model)
 const char *vgw_model_get_alias(const vgw_model *model, size_t place)
 {
 	return place < model->aliases.count ? model->aliases.items[place] : NULL;
+}
+
+const char *vgw_model_get_base(const vgw_model *model)
+{
+	return model->base ? model->base->name : NULL;
 }
 
 bool vgw_model_is_unlisted(const vgw_model *model)

@@ -22,7 +22,9 @@ struct vgw__model_memory {
 };
 
 struct vgw_model {
-	uint32_t place; /* in its registry */
+	uint32_t place; /* in its registry, among the models or among the adapters */
+	const vgw_model *base; /* of an adapter: whose engines serve it, and whose lists below it borrows; NULL: none */
+	char *adapter_path;    /* NULL: it is none */
 	char *name;
 	char *served_name;
 	char *kind;
@@ -42,15 +44,26 @@ struct vgw_model {
 	char *sleep_mode;
 	char *sleep_canary; /* NULL: none */
 	vgw_balance balance;
+	uint32_t max_loras;
+	int64_t lora_timeout_ms;
 	bool is_unlisted;
 	bool is_pinned;
 };
 
+/* Whose engines serve it: its base, or itself. */
+static inline const vgw_model *vgw__model_get_host(const vgw_model *model)
+{
+	return model->base ? model->base : model;
+}
+
 /* Would an engine started for one serve the other? Then a reload leaves it alone. */
 bool vgw__model_is_same_engine(const vgw_model *a, const vgw_model *b);
 
-/* Used by the registry. */
+/* Used by the registry. An adapter has the lists, the balance and the credentials of its base, which must outlive it;
+ * its served name is its own name: what an engine calls it is for the gateway to say. */
 vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *options, vgw_error *err);
+vgw_status vgw__model_new_adapter(vgw_model **out, const vgw_adapter_options *options, const vgw_model *base,
+	vgw_error *err);
 void vgw__model_free(vgw_model *model);
 
 #endif

@@ -15,6 +15,9 @@ struct vgw_registry {
 	vgw_model **models;
 	size_t count;
 	size_t capacity;
+	vgw_model **adapters; /* of these models */
+	size_t adapter_count;
+	size_t adapter_capacity;
 	vgw_router *router;
 };
 
@@ -48,8 +51,11 @@ void vgw_registry_unref(vgw_registry *registry)
 	if (!registry || atomic_fetch_sub_explicit(&registry->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	vgw_router_free(registry->router);
+	for (size_t i = 0; i < registry->adapter_count; i++)
+		vgw__model_free(registry->adapters[i]);
 	for (size_t i = 0; i < registry->count; i++)
 		vgw__model_free(registry->models[i]);
+	vgw__free(registry->adapters);
 	vgw__free(registry->models);
 	vgw__free(registry);
 }
@@ -84,16 +90,63 @@ vgw_status vgw_registry_add(vgw_registry *registry, const vgw_model_options *opt
 	return route(registry, model, err);
 }
 
+static vgw_model *find_by_name(vgw_model **models, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(models[i]->name, name) == 0)
+			return models[i];
+	}
+	return NULL;
+}
+
+static vgw_status find_base(const vgw_registry *registry, const vgw_adapter_options *options, const vgw_model **base,
+	vgw_error *err)
+{
+	const char *name = options->base ? options->base : "";
+
+	*base = find_by_name(registry->models, registry->count, name);
+	if (*base)
+		return VGW_OK;
+	if (find_by_name(registry->adapters, registry->adapter_count, name))
+		return vgw_error_set(err, VGW_INVALID, 0, "the base '%.100s' of an adapter is an adapter itself", name);
+	return vgw_error_set(err, VGW_NOT_FOUND, 0, "the base '%.100s' of an adapter does not exist", name);
+}
+
+vgw_status vgw_registry_add_adapter(vgw_registry *registry, const vgw_adapter_options *options, vgw_error *err)
+{
+	const vgw_model *base;
+	vgw_model **adapters;
+	vgw_model *adapter;
+	vgw_status status;
+
+	vgw__error_reset(err);
+	status = find_base(registry, options, &base, err);
+	if (status != VGW_OK)
+		return status;
+	adapters = vgw__grow(registry->adapters, &registry->adapter_capacity, registry->adapter_count + 1,
+		sizeof(vgw_model *));
+	if (!adapters)
+		return vgw_error_set(err, VGW_NOMEM, 0, "registry");
+	registry->adapters = adapters;
+	status = vgw__model_new_adapter(&adapter, options, base, err);
+	if (status != VGW_OK)
+		return status;
+	adapter->place = (uint32_t)registry->adapter_count;
+	adapters[registry->adapter_count++] = adapter;
+	return route(registry, adapter, err);
+}
+
 vgw_status vgw_registry_set_default(vgw_registry *registry, const char *name, vgw_error *err)
 {
+	vgw_model *model = find_by_name(registry->models, registry->count, name);
+
 	vgw__error_reset(err);
-	for (size_t i = 0; i < registry->count; i++) {
-		if (strcmp(registry->models[i]->name, name) == 0) {
-			vgw_router_set_default(registry->router, registry->models[i]);
-			return VGW_OK;
-		}
-	}
-	return vgw_error_set(err, VGW_NOT_FOUND, 0, "the default model '%s' does not exist", name);
+	if (!model)
+		model = find_by_name(registry->adapters, registry->adapter_count, name);
+	if (!model)
+		return vgw_error_set(err, VGW_NOT_FOUND, 0, "the default model '%s' does not exist", name);
+	vgw_router_set_default(registry->router, model);
+	return VGW_OK;
 }
 
 size_t vgw_registry_get_count(const vgw_registry *registry)
@@ -104,6 +157,11 @@ size_t vgw_registry_get_count(const vgw_registry *registry)
 const vgw_model *vgw_registry_get_model(const vgw_registry *registry, size_t place)
 {
 	return place < registry->count ? registry->models[place] : NULL;
+}
+
+const vgw_model *vgw_registry_get_adapter(const vgw_registry *registry, size_t place)
+{
+	return place < registry->adapter_count ? registry->adapters[place] : NULL;
 }
 
 const vgw_model *vgw_registry_find(const vgw_registry *registry, const char *name, size_t len)

@@ -91,6 +91,8 @@ bool vgw__attempt_begin(vgw_call *call)
 		choice.prefix = &prefix;
 		vgw__prefix_hash(&prefix, choice.table, call->key, call->prompt.data, call->prompt.len);
 	}
+	if (call->seat->adapter && call->targets->count > 1)
+		choice.preferred = vgw__adapters_find(call);
 	call->target = vgw__balance_choose(call->targets, &choice);
 	if (!call->target)
 		return false;
@@ -169,6 +171,7 @@ void vgw__attempt_judge(vgw_call *call, uint32_t status)
 
 void vgw__attempt_conclude(vgw_call *call, const struct vgw__upstream_result *result)
 {
+	vgw__lora_doubt(atomic_load_explicit(&call->target->lora, memory_order_acquire)); /* it may have been restarted */
 	switch (result->outcome) {
 	case VGW__OUTCOME_CONNECT:
 	case VGW__OUTCOME_TRUNCATED:

@@ -31,6 +31,8 @@ void vgw__call_drop_upstream(vgw_call *call)
 	if (call->upstream)
 		vgw__upstream_cancel(call->upstream);
 	call->upstream = NULL;
+	if (call->adapter.site)
+		vgw__adapters_let_go(call);
 	vgw__attempt_end(call);
 }
 
@@ -258,6 +260,8 @@ static int64_t due_ms(const vgw_call *call)
 	int64_t total = total_due_ms(call);
 
 	switch (call->state) {
+	case VGW__CALL_ADAPTER:
+		return earlier(total, call->sent_ns / 1000000 + call->seat->model->lora_timeout_ms);
 	case VGW__CALL_HEAD:
 		return earlier(total, call->sent_ns / 1000000 + options->first_byte_timeout_ms);
 	case VGW__CALL_HOLD:
@@ -272,9 +276,15 @@ static int64_t due_ms(const vgw_call *call)
 static void on_deadline(vgw_timer *timer)
 {
 	vgw_call *call = timer->user;
+	char text[200];
 
 	if (due_ms(call) > vgw_loop_now_ms(call->worker->loop)) {
 		vgw__call_watch_deadline(call);
+		return;
+	}
+	if (call->state == VGW__CALL_ADAPTER) {
+		vgw__adapters_explain(call, text, sizeof(text));
+		vgw__call_fail(call, VGW_FAULT_QUEUE_TIMEOUT, text);
 		return;
 	}
 	if (vgw_loop_now_ms(call->worker->loop) < total_due_ms(call))
@@ -317,16 +327,10 @@ static vgw_status start(vgw_call *call, vgw_error *err)
 	return vgw__upstream_start(transport, &call->upstream, &request, &vgw__call_upstream_events, call, err);
 }
 
-void vgw__call_send(vgw_call *call, const char *why)
+void vgw__call_start(vgw_call *call)
 {
 	vgw_error err = VGW_ERROR_INIT;
-	struct vgw__target *failed = call->target;
 
-	if (!vgw__attempt_begin(call)) {
-		call->target = failed;
-		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, why ? why : "every replica of the model is being drained");
-		return;
-	}
 	vgw__call_enter(call, VGW__CALL_HEAD);
 	call->sent_ns = vgw__now_ns();
 	if (start(call, &err) != VGW_OK) {
@@ -334,6 +338,20 @@ void vgw__call_send(vgw_call *call, const char *why)
 		return;
 	}
 	vgw__call_watch_deadline(call);
+}
+
+void vgw__call_send(vgw_call *call, const char *why)
+{
+	struct vgw__target *failed = call->target;
+
+	if (!vgw__attempt_begin(call)) {
+		call->target = failed;
+		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, why ? why : "every replica of the model is being drained");
+		return;
+	}
+	if (call->seat->adapter && !vgw__adapters_claim(call))
+		return;
+	vgw__call_start(call);
 }
 
 /* --- questions ------------------------------------------------------------------------------------------------ */
@@ -362,7 +380,7 @@ bool vgw_call_is_stream(const vgw_call *call)
 
 bool vgw_call_is_waiting(const vgw_call *call)
 {
-	return call->state == VGW__CALL_LEASE;
+	return call->state == VGW__CALL_LEASE || call->state == VGW__CALL_ADAPTER;
 }
 
 void vgw_call_fail(vgw_call *call, vgw_fault fault, const char *text)

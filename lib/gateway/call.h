@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request from its bytes to its report. The states say who is being waited for:
  *
- *   LIMIT ──► LEASE ──► HEAD ──► HOLD ──► RELAY ──► (freed)
- *     │         │       │ ▲│       │        │
- *     │         │       └─┘│       │        └─ broken ──► error event, unclean end
- *     │         │    other │    truncated
- *     │         │   replica└──► DIGEST (an answer not to be forwarded: its beginning is read for the message)
- *     └─────────┴ refused ─┴───────┴──────► ANSWER ──► (freed)  the gateway's own answer
+ *   LIMIT ──► LEASE ──► (ADAPTER) ──► HEAD ──► HOLD ──► RELAY ──► (freed)
+ *     │         │           │ ▲       │ ▲│       │        │
+ *     │         │           │ └───────┴─┘│       │        └─ broken ──► error event, unclean end
+ *     │         │           │      other │    truncated
+ *     │         │           │     replica└──► DIGEST (an answer not to be forwarded: its beginning is read for the
+ *     │         │           │            │       │     message)
+ *     └─────────┴─ refused ─┴────────────┴───────┴──────► ANSWER ──► (freed)  the gateway's own answer
  *
  * HOLD keeps an answer that is no stream until it is complete or grows large, so that a truncated one becomes an
  * honest error, and a small one reaches the front in one piece. */
@@ -22,6 +23,7 @@
 enum vgw__call_state {
 	VGW__CALL_LIMIT,  /* for the limits' store; skipped where limits count in this process */
 	VGW__CALL_LEASE,  /* for the model to be up */
+	VGW__CALL_ADAPTER, /* for its adapter to be on the replica; skipped by models that are none */
 	VGW__CALL_HEAD,   /* for the engine's status line */
 	VGW__CALL_HOLD,   /* for the whole of a short answer */
 	VGW__CALL_RELAY,  /* for the rest of an answer that is being delivered */
@@ -58,6 +60,7 @@ struct vgw_call {
 	struct vgw__target *target;   /* in it, the last that was tried; NULL: none */
 	uint64_t cuts;                /* of the resident, when the lease began */
 	struct vgw__waiter *waiter;   /* while LEASE */
+	struct vgw__hold adapter;     /* of an adapter's call, from ADAPTER to its end */
 	struct vgw__upstream_call *upstream;
 	struct vgw__allowance *allowance; /* NULL: nobody in particular asks */
 	void (*on_permit)(vgw_call *call); /* after LIMIT */
@@ -72,6 +75,7 @@ struct vgw_call {
 	bool is_dispatched; /* counted in the target's flight */
 	bool is_trial;      /* decides over the target's circuit */
 	bool is_repeated;   /* counted among the seat's repeated ones */
+	bool is_reloaded;   /* the engine did not know its adapter: it was sent back to have it loaded, once */
 	bool has_key;       /* STICKY: `key` is a session's */
 	bool is_stream;  /* the request asks for one */
 	bool is_sse;     /* the answer is one */
@@ -119,6 +123,9 @@ vgw_call *vgw__call_of_link(struct vgw__list *link);
 
 /* Send it to a target not tried yet; without one the call fails for `why`. */
 void vgw__call_send(vgw_call *call, const char *why);
+
+/* It has a target, and its adapter is there. */
+void vgw__call_start(vgw_call *call);
 
 /* --- attempt.c --- */
 

@@ -81,6 +81,7 @@ vgw_status vgw_gateway_new(vgw_gateway **out, const vgw_gateway_options *given, 
 		return vgw_error_set(err, VGW_NOMEM, 0, "gateway");
 	}
 	(void)pthread_mutex_init(&gateway->limits.lock, NULL); /* cannot fail where the one above did not */
+	gateway->adapters.cancel_fd = -1;
 	status = vgw__opts_copy(&gateway->options, sizeof(gateway->options), given ? given : &zero,
 		"vgw_gateway_options", err);
 	fill_defaults(&gateway->options);
@@ -112,6 +113,7 @@ void vgw_gateway_free(vgw_gateway *gateway)
 	if (!gateway)
 		return;
 	vgw__replicas_fini(gateway);
+	vgw__adapters_fini(gateway);
 	vgw__snapshot_unref(gateway->snapshot);
 	vgw_residency_free(gateway->residency);
 	vgw__limits_fini(&gateway->limits);
@@ -137,37 +139,54 @@ void vgw__snapshot_unref(struct vgw__snapshot *snapshot)
 {
 	if (!snapshot || atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	for (size_t i = 0; i < snapshot->count; i++)
+	for (size_t i = 0; snapshot->residents && i < snapshot->count + snapshot->adapter_count; i++)
 		vgw__resident_unref(snapshot->residents[i]);
+	for (size_t i = 0; snapshot->adapters && i < snapshot->adapter_count; i++)
+		vgw__free(snapshot->adapters[i].slot);
+	vgw__free(snapshot->adapters);
 	vgw__free(snapshot->residents);
 	vgw__free(snapshot->stats);
 	vgw_registry_unref(snapshot->registry);
 	vgw__free(snapshot);
 }
 
+/* What a place among residents and stats is about: the models, then the adapters. */
+static const vgw_model *model_at(const struct vgw__snapshot *snapshot, size_t place)
+{
+	if (place < snapshot->count)
+		return vgw_registry_get_model(snapshot->registry, place);
+	return vgw_registry_get_adapter(snapshot->registry, place - snapshot->count);
+}
+
+static bool fill_snapshot(vgw_gateway *gateway, struct vgw__snapshot *snapshot)
+{
+	const vgw_model *model;
+
+	for (size_t i = 0; (model = model_at(snapshot, i)) != NULL; i++) {
+		snapshot->stats[i] = vgw__stats_get_model(gateway->stats, model->name);
+		snapshot->residents[i] = vgw__residency_find(gateway->residency, vgw__model_get_host(model)->name);
+		if (!snapshot->stats[i] || !snapshot->residents[i])
+			return false;
+	}
+	return true;
+}
+
 static struct vgw__snapshot *new_snapshot(vgw_gateway *gateway, vgw_registry *registry)
 {
 	struct vgw__snapshot *snapshot = vgw__alloc(sizeof(*snapshot));
-	size_t count = vgw_registry_get_count(registry);
+	size_t count;
 
 	if (!snapshot)
 		return NULL;
 	atomic_init(&snapshot->refs, 1);
 	snapshot->registry = vgw_registry_ref(registry);
+	snapshot->count = vgw_registry_get_count(registry);
+	while (vgw_registry_get_adapter(registry, snapshot->adapter_count))
+		snapshot->adapter_count++;
+	count = snapshot->count + snapshot->adapter_count + 1;
 	snapshot->residents = vgw__calloc(count, sizeof(*snapshot->residents));
 	snapshot->stats = vgw__calloc(count, sizeof(*snapshot->stats));
-	while (snapshot->residents && snapshot->stats && snapshot->count < count) {
-		const char *name = vgw_registry_get_model(registry, snapshot->count)->name;
-		struct vgw__resident *resident = vgw__residency_find(gateway->residency, name);
-
-		snapshot->stats[snapshot->count] = vgw__stats_get_model(gateway->stats, name);
-		if (!resident)
-			break;
-		snapshot->residents[snapshot->count] = resident;
-		if (!snapshot->stats[snapshot->count++])
-			break;
-	}
-	if (snapshot->count == count && (!count || snapshot->stats[count - 1]))
+	if (snapshot->residents && snapshot->stats && fill_snapshot(gateway, snapshot))
 		return snapshot;
 	vgw__snapshot_unref(snapshot);
 	return NULL;
@@ -186,6 +205,8 @@ vgw_status vgw_gateway_apply(vgw_gateway *gateway, vgw_registry *registry, vgw_e
 	if (!snapshot)
 		return vgw_error_set(err, VGW_NOMEM, 0, "the set of models");
 	status = vgw__replicas_prepare(gateway, snapshot, err);
+	if (status == VGW_OK)
+		status = vgw__adapters_prepare(gateway, snapshot, err);
 	if (status != VGW_OK) {
 		vgw__snapshot_unref(snapshot);
 		return status;

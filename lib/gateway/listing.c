@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *describe(const vgw_model *model, struct vgw__resident *resident)
+static json_t *describe(const struct vgw__snapshot *snapshot, const vgw_model *model)
 {
-	json_t *json = json_pack("{s:s,s:s,s:i,s:s,s:{s:s}}", "id", model->name, "object", "model", "created", 0,
-		"owned_by", "vllmgw", "status", "value", vgw__resident_get_standing(resident));
+	const char *standing = model->base ? vgw__adapters_get_standing(snapshot, &snapshot->adapters[model->place])
+		: vgw__resident_get_standing(snapshot->residents[model->place]);
+	json_t *json = json_pack("{s:s,s:s,s:i,s:s,s:s*,s:{s:s}}", "id", model->name, "object", "model", "created", 0,
+		"owned_by", "vllmgw", "parent", vgw_model_get_base(model), "status", "value", standing);
 	json_t *aliases = json_array();
 	bool is_ok = json && aliases;
 
@@ -25,6 +27,13 @@ static json_t *describe(const vgw_model *model, struct vgw__resident *resident)
 		json = NULL;
 	}
 	return json;
+}
+
+static bool append(json_t *data, const struct vgw__snapshot *snapshot, const vgw_model *model,
+	const vgw_principal *principal)
+{
+	return model->is_unlisted || !vgw_principal_may_use(principal, model->name) ||
+		json_array_append_new(data, describe(snapshot, model)) == 0;
 }
 
 /* Takes the reference; the text is copied into the library's memory. */
@@ -55,12 +64,10 @@ char *vgw_gateway_dup_models_of(vgw_gateway *gateway, const vgw_principal *princ
 	json_t *list = json_pack("{s:s,s:O?}", "object", "list", "data", data);
 	bool is_ok = data && list;
 
-	for (size_t i = 0; is_ok && snapshot && i < snapshot->count; i++) {
-		const vgw_model *model = vgw_registry_get_model(snapshot->registry, i);
-
-		if (!model->is_unlisted && vgw_principal_may_use(principal, model->name))
-			is_ok = json_array_append_new(data, describe(model, snapshot->residents[i])) == 0;
-	}
+	for (size_t i = 0; is_ok && snapshot && i < snapshot->count; i++)
+		is_ok = append(data, snapshot, vgw_registry_get_model(snapshot->registry, i), principal);
+	for (size_t i = 0; is_ok && snapshot && i < snapshot->adapter_count; i++)
+		is_ok = append(data, snapshot, snapshot->adapters[i].model, principal);
 	vgw__snapshot_unref(snapshot);
 	json_decref(data);
 	if (!is_ok) {
@@ -81,7 +88,7 @@ char *vgw_gateway_dup_model_of(vgw_gateway *gateway, const vgw_principal *princi
 	if (!model || !vgw_principal_may_use(principal, model->name))
 		(void)vgw_error_set(err, VGW_NOT_FOUND, 0, "the model '%.*s' does not exist",
 			len < 200 ? (int)len : 200, name);
-	else if (!(text = dump(describe(model, snapshot->residents[model->place]))))
+	else if (!(text = dump(describe(snapshot, model))))
 		(void)vgw_error_set(err, VGW_NOMEM, 0, "model");
 	vgw__snapshot_unref(snapshot);
 	return text;

@@ -32,13 +32,13 @@ static vgw_status splice(
 {
 	const struct vgw__scan *scan = &reading->scan;
 	const vgw_model *model = call->seat->model;
+	const char *served_name = call->seat->adapter ? call->seat->adapter->slot : model->served_name;
 	bool was_wanted = false;
 	vgw_status status = VGW_OK;
 
-	if (strcmp(model->served_name, "*") != 0 &&
-		(scan->body[VGW__BODY_MODEL].kind == 0 || strcmp(reading->name, model->served_name) != 0))
-		status = vgw__splice_set_string(
-			out, "model", model->served_name, strlen(model->served_name), err);
+	if (strcmp(served_name, "*") != 0 &&
+		(scan->body[VGW__BODY_MODEL].kind == 0 || strcmp(reading->name, served_name) != 0))
+		status = vgw__splice_set_string(out, "model", served_name, strlen(served_name), err);
 	if (status == VGW_OK && scan->body[VGW__BODY_REQUEST_ID].kind != 0)
 		status = vgw__splice_remove(out, "request_id", err);
 	if (status == VGW_OK && scan->body[VGW__BODY_PRIORITY].kind != 0)

@@ -12,11 +12,8 @@
 #include <assert.h>
 #include <string.h>
 
-static void on_sent(void *user)
+static void let_request_go(vgw_call *call)
 {
-	vgw_call *call = user;
-
-	call->is_sent = true;
 	vgw__free(call->outgoing);
 	call->outgoing = NULL;
 	vgw__buf_fini(&call->scratch);
@@ -25,6 +22,16 @@ static void on_sent(void *user)
 	call->is_telling = true;
 	call->events.on_sent(call->user);
 	call->is_telling = false;
+}
+
+/* A request for an adapter is kept until the engine has shown that it knows the adapter. */
+static void on_sent(void *user)
+{
+	vgw_call *call = user;
+
+	call->is_sent = true;
+	if (!call->seat->adapter || call->head_ns)
+		let_request_go(call);
 }
 
 static bool begin_withholding(vgw_call *call)
@@ -45,6 +52,12 @@ static void on_head(void *user, const struct vgw__response_head *head)
 	call->head_ns = vgw__now_ns();
 	call->last_data_ms = vgw_loop_now_ms(call->worker->loop);
 	vgw__attempt_judge(call, head->status);
+	if (call->seat->adapter) {
+		if (head->status == 404 && vgw__adapters_retry(call))
+			return;
+		if (call->is_sent)
+			let_request_go(call);
+	}
 	verdict = vgw__head_judge(&call->head, call, head, &why);
 	switch (verdict) {
 	case VGW__VERDICT_NOMEM:

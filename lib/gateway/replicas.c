@@ -78,6 +78,12 @@ void vgw__replicas_fini(vgw_gateway *gateway)
 		"How often its circuit has opened.")                                                            \
 	XX("vllmgw_replica_up", "gauge", atomic_load(&target->health) <= VGW__HEALTH_UP,                        \
 		"0 while GET /health says that it is down or loading.")                                         \
+	XX("vllmgw_replica_adapter_loads_total", "counter", lora ? atomic_load(&lora->loads) : 0,                \
+		"Adapters loaded into it.")                                                                     \
+	XX("vllmgw_replica_adapter_unloads_total", "counter", lora ? atomic_load(&lora->unloads) : 0,            \
+		"Adapters unloaded from it, to make room or by an operator.")                                   \
+	XX("vllmgw_replica_adapter_failures_total", "counter", lora ? atomic_load(&lora->failures) : 0,          \
+		"Loads of adapters that failed.")                                                               \
 	XX("vllmgw_replica_drained", "gauge", atomic_load(&target->is_drained), "1 while it is being drained.")
 
 struct row {
@@ -122,7 +128,9 @@ static bool print_rows(struct vgw__buf *out, const struct table *table)
 	is_ok = is_ok && vgw__buf_print(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);          \
 	for (size_t i = 0; is_ok && i < table->count; i++) {                                                     \
 		struct vgw__target *target = table->rows[i].target;                                              \
+		struct vgw__lora *lora = atomic_load(&target->lora);                                             \
                                                                                                                  \
+		(void)lora;                                                                                      \
 		is_ok = vgw__buf_print(out, "%s{%s} %" PRIu64 "\n", name, table->rows[i].label, (uint64_t)(value)); \
 	}
 	REPLICA_METRICS(XX)

@@ -192,7 +192,7 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 		return refuse(worker, err);
 	}
 	call->view = vgw__view_ref(view);
-	call->seat = &view->seats[model->place];
+	call->seat = vgw__view_get_seat(view, model);
 	call->is_stream = reading.is_stream;
 	vgw__list_append(&worker->calls, &call->link);
 	vgw__gauge(&call->seat->shard->in_flight, 1);

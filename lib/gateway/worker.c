@@ -24,7 +24,7 @@ void vgw__view_unref(struct vgw__view *view)
 {
 	if (!view || --view->refs)
 		return;
-	for (size_t i = 0; i < view->snapshot->count; i++)
+	for (size_t i = 0; i < view->snapshot->count + view->snapshot->adapter_count; i++)
 		vgw__targets_unref(view->seats[i].targets);
 	vgw__snapshot_unref(view->snapshot);
 	vgw__free(view);
@@ -32,12 +32,16 @@ void vgw__view_unref(struct vgw__view *view)
 
 static struct vgw__view *new_view(vgw_worker *worker, struct vgw__snapshot *snapshot, uint64_t generation)
 {
-	struct vgw__view *view = vgw__alloc(sizeof(*view) + snapshot->count * sizeof(view->seats[0]));
+	size_t count = snapshot->count + snapshot->adapter_count;
+	struct vgw__view *view = vgw__alloc(sizeof(*view) + count * sizeof(view->seats[0]));
 
 	if (!view)
 		return NULL;
-	for (size_t i = 0; i < snapshot->count; i++) {
-		view->seats[i].model = vgw_registry_get_model(snapshot->registry, i);
+	for (size_t i = 0; i < count; i++) {
+		if (i >= snapshot->count)
+			view->seats[i].adapter = &snapshot->adapters[i - snapshot->count];
+		view->seats[i].model = view->seats[i].adapter ? view->seats[i].adapter->model
+			: vgw_registry_get_model(snapshot->registry, i);
 		view->seats[i].resident = snapshot->residents[i];
 		view->seats[i].shard = vgw__stats_get_shard(snapshot->stats[i], worker->place);
 		if (!view->seats[i].shard) {
@@ -172,6 +176,7 @@ void vgw_worker_detach(vgw_worker *worker)
 	while (!vgw__list_is_empty(&worker->calls))
 		vgw_call_cancel(vgw__call_of_link(worker->calls.next));
 	vgw__mailbox_free(worker->mailbox);
+	vgw__ear_free(worker->ear);
 	vgw__port_free(worker->port);
 	if (worker->h1)
 		worker->h1->ops->destroy(worker->h1);

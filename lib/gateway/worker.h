@@ -12,6 +12,7 @@
 #include "balance/health.h"
 #include "balance/prefix.h"
 #include "core/model.h"
+#include "gateway/adapters.h"
 #include "gateway/limits.h"
 #include "net/transport.h"
 #include "observe/stats.h"
@@ -30,6 +31,8 @@ struct vgw__snapshot {
 	struct vgw__resident **residents;
 	struct vgw__model_stats **stats;
 	size_t count;
+	struct vgw__adapter *adapters; /* behind the models among residents and stats: a resident is its base's */
+	size_t adapter_count;
 };
 
 struct vgw_gateway {
@@ -38,6 +41,7 @@ struct vgw_gateway {
 	vgw_residency *residency;
 	struct vgw__stats *stats;
 	struct vgw__limits limits;
+	struct vgw__adapters adapters;
 	struct vgw__model_stats *unrouted;  /* requests that name no model of ours */
 	atomic_uint_fast64_t generation;    /* of the snapshot */
 	atomic_uint worker_count;
@@ -54,6 +58,7 @@ struct vgw__seat {
 	struct vgw__resident *resident; /* borrowed of the snapshot */
 	struct vgw__shard *shard;
 	struct vgw__targets *targets;   /* own reference, NULL: none yet */
+	const struct vgw__adapter *adapter; /* NULL: a model of its own */
 	uint64_t targets_version;
 	int64_t repeated; /* requests under way that were sent a second time and wait for their answer */
 };
@@ -62,8 +67,13 @@ struct vgw__view {
 	unsigned refs; /* one thread */
 	uint64_t generation;
 	struct vgw__snapshot *snapshot;
-	struct vgw__seat seats[];
+	struct vgw__seat seats[]; /* of the models, then of the adapters */
 };
+
+static inline struct vgw__seat *vgw__view_get_seat(struct vgw__view *view, const vgw_model *model)
+{
+	return &view->seats[model->base ? view->snapshot->count + model->place : model->place];
+}
 
 struct vgw_worker {
 	vgw_gateway *gateway;
@@ -74,6 +84,7 @@ struct vgw_worker {
 	struct vgw__transport *h1;
 	struct vgw__transport *curl; /* made with the first https endpoint */
 	struct vgw__port *port; /* where leases arrive, and the news that some were cut */
+	struct vgw__ear *ear; /* where adapters arrive; NULL until a call waits for one */
 	struct vgw__mailbox *mailbox; /* where the limits' store answers; NULL without a store */
 	struct vgw__list calls;
 	struct vgw__held_head *spare_head;

@@ -123,7 +123,7 @@ static bool is_configured(const vgw_registry *registry, const char *name, const 
 	const char *kind = json_string_value(json_object_get(record, "kind"));
 	const vgw_model *model = vgw_registry_find(registry, name, strlen(name));
 
-	return model && strcmp(model->name, name) == 0 && kind && strcmp(model->kind, kind) == 0;
+	return model && !model->base && strcmp(model->name, name) == 0 && kind && strcmp(model->kind, kind) == 0;
 }
 
 void vgw__adopt_stop_strays(vgw_residency *residency, const vgw_registry *registry)

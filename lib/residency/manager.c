@@ -291,7 +291,10 @@ struct vgw__engine *vgw__manager_find(vgw_residency *residency, const char *name
 	(void)pthread_mutex_lock(&residency->lock);
 	model = residency->table.registry && name
 		? vgw_registry_find(residency->table.registry, name, strlen(name)) : NULL;
-	if (model && is_called(model, name))
+	if (model && is_called(model, name) && model->base)
+		(void)vgw_error_set_fault(err, VGW_NOT_FOUND, VGW_FAULT_MODEL_NOT_FOUND,
+			"'%.60s' is an adapter of '%.60s': say that", name, model->base->name);
+	else if (model && is_called(model, name))
 		engine = vgw__engine_ref(residency->table.engines[model->place]);
 	(void)pthread_mutex_unlock(&residency->lock);
 	if (!engine)

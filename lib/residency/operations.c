@@ -197,6 +197,8 @@ static void heard_done(vgw_message *message)
 	measured.bytes = footprint;
 	measured.depth = operation->order.kind == VGW__OPERATION_ACTIVATE ? VGW__DEPTH_STOP : VGW__DEPTH_SLEEP;
 	engine->is_busy = false;
+	if (operation->order.kind == VGW__OPERATION_ACTIVATE)
+		atomic_fetch_add_explicit(&engine->resident->lives, 1, memory_order_release); /* before its gate opens */
 	if (engine->residency->is_closed && operation->order.kind == VGW__OPERATION_ACTIVATE)
 		engine->is_sweep_due = operation->status != VGW_OK;
 	if (engine->is_swap_due)

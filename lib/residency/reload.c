@@ -93,6 +93,7 @@ void vgw__reload_adopt(struct vgw__engine *engine, enum vgw__depth depth)
 	struct vgw__event died = { .kind = VGW__EVENT_DIED, .model = engine->slot, .failure = VGW__FAILURE_UNKNOWN };
 	struct vgw__replica_view now;
 
+	atomic_fetch_add_explicit(&engine->resident->lives, 1, memory_order_release);
 	(void)vgw__manager_step(residency, &adopt);
 	vgw__planner_view(residency->planner, engine->slot, vgw_now_ms(), &now);
 	atomic_store(&engine->generation, now.generation);

@@ -63,6 +63,7 @@ static void add_target(json_t *replica, struct vgw__target *target, int64_t now_
 	(void)json_object_set_new(replica, "drained", json_boolean(atomic_load(&target->is_drained)));
 	(void)json_object_set_new(replica, "health",
 		json_string(vgw__health_name((enum vgw__health_state)atomic_load(&target->health))));
+	(void)json_object_set_new(replica, "adapters", vgw__lora_pack(atomic_load(&target->lora)));
 	(void)json_object_set_new(replica, "circuit", pack_circuit(&target->circuit, now_ms));
 }
 

@@ -41,6 +41,7 @@ struct vgw__resident {
 	atomic_int_fast64_t last_used_ms;
 	atomic_uint_fast64_t version;  /* of the targets; even a first reader sees a change from 0 */
 	atomic_uint_fast64_t cuts;     /* how often its leases were cut; a lease remembers the number it began with */
+	atomic_uint_fast64_t lives;    /* how often it came up or woke: what was loaded into its engine before may be lost */
 	atomic_uint refs;
 	atomic_int standing;           /* enum vgw__standing */
 	char *name;

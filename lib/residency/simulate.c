@@ -85,8 +85,8 @@ static vgw_status set_arrivals(struct stage *stage, const vgw_simulation *simula
 		if (given->service_ms < 0 || given->at_ms < (i ? given[-1].at_ms : 0))
 			return vgw_error_set(err, VGW_INVALID, 0,
 				"arrival %zu: at_ms must not be before the last one's, service_ms not negative", i + 1);
-		stage->arrivals[i] = (struct vgw__arrival){ .at_ms = given->at_ms, .model = (int32_t)model->place,
-			.service_ms = given->service_ms };
+		stage->arrivals[i] = (struct vgw__arrival){ .at_ms = given->at_ms, .service_ms = given->service_ms,
+			.model = (int32_t)vgw__model_get_host(model)->place };
 	}
 	return VGW_OK;
 }

@@ -7,6 +7,7 @@
 #include "util/error.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,56 @@ static json_t *pack_model(vgw_residency *residency, size_t place)
 		"kind", model->kind, "aliases", pack_aliases(model), "times", pack_all_times(&view));
 }
 
+/* --- adapters ------------------------------------------------------------------------------------------------- */
+
+/* In the words of models, so that who waits for one may wait for the other. */
+static const char *state_of(const struct vgw__lora_view *view)
+{
+	static const enum vgw__state states[] = {
+		[VGW__LORA_LOADING] = VGW__STATE_STARTING, [VGW__LORA_LOADED] = VGW__STATE_READY,
+		[VGW__LORA_LEAVING] = VGW__STATE_LEAVING, [VGW__LORA_FAILED] = VGW__STATE_BACKOFF,
+	};
+
+	return vgw__state_name(states[view->state]);
+}
+
+/* Its state is that of the replica that has it, if any. */
+static json_t *pack_adapter(const vgw_residency *residency, const vgw_model *adapter)
+{
+	struct vgw__resident *resident = residency->table.engines[adapter->base->place]->resident;
+	uint64_t version;
+	struct vgw__targets *targets = vgw__resident_ref_targets(resident, &version);
+	const char *state = vgw__state_name(VGW__STATE_ABSENT);
+	json_t *replicas = json_array();
+
+	for (uint32_t i = 0; targets && i < targets->count; i++) {
+		struct vgw__lora_view view;
+		char id[VGW__NAME_SIZE * 4];
+
+		if (!vgw__lora_view(atomic_load(&targets->items[i]->lora), adapter->name, &view))
+			continue;
+		if (strcmp(state, vgw__state_name(VGW__STATE_READY)) != 0)
+			state = state_of(&view);
+		(void)snprintf(id, sizeof(id), "%s/%u", resident->name, targets->items[i]->number);
+		(void)json_array_append_new(replicas, json_pack("{s:s, s:s, s:i, s:s?}", "id", id, "state", state_of(&view),
+			"in_flight", (int)view.pins, "last_error", view.state == VGW__LORA_FAILED ? view.why : NULL));
+	}
+	vgw__targets_unref(targets);
+	return json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", adapter->name, "parent", resident->name, "state", state,
+		"replicas", replicas, "aliases", pack_aliases(adapter));
+}
+
+static json_t *pack_adapters(const vgw_residency *residency)
+{
+	json_t *adapters = json_array();
+	const vgw_model *adapter;
+
+	for (size_t i = 0; residency->table.registry &&
+		(adapter = vgw_registry_get_adapter(residency->table.registry, i)) != NULL; i++)
+		(void)json_array_append_new(adapters, pack_adapter(residency, adapter));
+	return adapters;
+}
+
 /* --- devices -------------------------------------------------------------------------------------------------- */
 
 static json_t *pack_devices(const vgw_residency *residency)
@@ -143,9 +194,9 @@ static void run_state(struct vgw__ask *ask)
 		in_flight += (int64_t)vgw__gate_count(residency->table.engines[i]->resident);
 		(void)json_array_append_new(models, pack_model(residency, i));
 	}
-	answer(ask, json_pack("{s:s, s:f, s:I, s:o, s:o, s:{s:I, s:I}}", "version", vgw_version(), "uptime_s",
+	answer(ask, json_pack("{s:s, s:f, s:I, s:o, s:o, s:o, s:{s:I, s:I}}", "version", vgw_version(), "uptime_s",
 		(double)(now_ms - residency->started_ms) / 1000, "scheduler_heartbeat_ms",
-		(json_int_t)(now_ms - question_of(ask)->asked_ms), "models", models, "devices",
+		(json_int_t)(now_ms - question_of(ask)->asked_ms), "models", models, "adapters", pack_adapters(residency), "devices",
 		pack_devices(residency), "requests", "in_flight", (json_int_t)in_flight, "queued",
 		(json_int_t)(residency->limits.waiters - residency->free_waiter_count)));
 }

@@ -44,9 +44,9 @@ static bool is_one_of(const char *const *words, size_t count, const char *word)
 	return false;
 }
 
-static json_t *find_model(const json_t *state, const char *name)
+static json_t *find_among(const json_t *models, const char *name)
 {
-	const json_t *models = json_object_get(state, "models"), *alias;
+	const json_t *alias;
 	json_t *model;
 	size_t i, k;
 
@@ -59,6 +59,13 @@ static json_t *find_model(const json_t *state, const char *name)
 		}
 	}
 	return NULL;
+}
+
+static json_t *find_model(const json_t *state, const char *name)
+{
+	json_t *model = find_among(json_object_get(state, "models"), name);
+
+	return model ? model : find_among(json_object_get(state, "adapters"), name);
 }
 
 /* "loading 40 %: capturing graphs, about 12.0s left" */

@@ -87,6 +87,7 @@ static int list(const struct cli *cli, int argc, bool are_all)
 	if (!state)
 		return status;
 	models = json_object_get(state, "models");
+	(void)json_array_extend(models, json_object_get(state, "adapters")); /* models to whoever uses them */
 	kept = json_array();
 	show_add_model_heads(&table);
 	json_array_foreach(models, i, model) {

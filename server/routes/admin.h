@@ -39,4 +39,13 @@ typedef json_t *(*admin_print_fn)(const char *model, const char *state);
 void admin_act(struct errand *errand, enum admin_action action, const char *model, bool is_waiting,
 	admin_print_fn print);
 
+/* The same for an adapter, by its configured name. */
+void admin_act_on_adapter(struct errand *errand, enum admin_action action, const char *adapter, bool is_waiting,
+	admin_print_fn print);
+
+/* How long ?wait= lets a client wait. */
+int64_t admin_get_wait_ms(struct errand *errand);
+/* With the model's state, or an adapter's. */
+void admin_answer_state(struct errand *errand, const char *name, bool is_done, admin_print_fn print);
+
 #endif

@@ -28,9 +28,11 @@ static json_t *get_model(struct errand *errand, const char *name)
 {
 	char *text = vgw_residency_dup_state(admin_get_residency(errand));
 	json_t *state = text ? json_loads(text, 0, NULL) : NULL, *found = NULL, *model;
+	json_t *models = json_object_get(state, "models");
 	size_t i;
 
-	json_array_foreach(json_object_get(state, "models"), i, model) {
+	(void)json_array_extend(models, json_object_get(state, "adapters"));
+	json_array_foreach(models, i, model) {
 		if (!found && strcmp(json_string_value(json_object_get(model, "name")), name) == 0)
 			found = json_incref(model);
 	}
@@ -65,6 +67,18 @@ static char *find_name(struct errand *errand, const char *called)
 	return name;
 }
 
+static bool is_adapter(struct errand *errand, const char *name)
+{
+	vgw_registry *registry = vgw_gateway_dup_registry(desk_get_gateway(errand_get_desk(errand)));
+	const vgw_model *adapter;
+	bool is_found = false;
+
+	for (size_t i = 0; registry && (adapter = vgw_registry_get_adapter(registry, i)) != NULL; i++)
+		is_found = is_found || strcmp(vgw_model_get_name(adapter), name) == 0;
+	vgw_registry_unref(registry);
+	return is_found;
+}
+
 void admin_answer_error(struct errand *errand, const vgw_error *err)
 {
 	vgw_fault fault = vgw_error_get_fault(err);
@@ -78,7 +92,7 @@ void admin_answer_error(struct errand *errand, const vgw_error *err)
 	errand_answer_error(errand, &told);
 }
 
-static void answer_state(struct errand *errand, const char *name, bool is_done, admin_print_fn print)
+void admin_answer_state(struct errand *errand, const char *name, bool is_done, admin_print_fn print)
 {
 	json_t *model = get_model(errand, name);
 
@@ -147,7 +161,7 @@ static bool hear(struct vigil *vigil, const struct desk_event *told)
 	if (event->kind != VGW_EVENT_TRANSITION || strcmp(event->model, waiting->model) != 0)
 		return true;
 	if (is_reached(waiting->action, event->to)) {
-		answer_state(vigil->errand, waiting->model, true, waiting->print);
+		admin_answer_state(vigil->errand, waiting->model, true, waiting->print);
 		return false;
 	}
 	if (!is_hopeless(waiting->action, event))
@@ -170,22 +184,26 @@ static bool tick(struct vigil *vigil, int64_t now_ms)
 	return false;
 }
 
+int64_t admin_get_wait_ms(struct errand *errand)
+{
+	const char *given = errand_get_request(errand)->query[ROUTE_QUERY_WAIT];
+	long seconds = given ? strtol(given, NULL, 10) : 0;
+
+	return 1000 * (int64_t)(seconds <= 1 || seconds > WAIT_MAX_S ? WAIT_DEFAULT_S : seconds);
+}
+
 static struct waiting *new_waiting(struct errand *errand, enum admin_action action, const char *model,
 	admin_print_fn print)
 {
 	size_t size = strlen(model) + 1;
 	struct waiting *waiting = errand_alloc(errand, sizeof(*waiting) + size);
-	const char *given = errand_get_request(errand)->query[ROUTE_QUERY_WAIT];
-	long seconds = given ? strtol(given, NULL, 10) : 0;
 
 	if (!waiting)
 		return NULL;
-	if (seconds <= 1 || seconds > WAIT_MAX_S)
-		seconds = WAIT_DEFAULT_S;
 	waiting->vigil = (struct vigil){ .errand = errand, .hear = hear, .tick = tick };
 	waiting->action = action;
 	waiting->print = print;
-	waiting->until_ms = vgw_now_ms() + seconds * 1000;
+	waiting->until_ms = vgw_now_ms() + admin_get_wait_ms(errand);
 	waiting->model = memcpy(waiting + 1, model, size);
 	return waiting;
 }
@@ -238,7 +256,7 @@ static void act(struct errand *errand, enum admin_action action, const char *mod
 		return;
 	if (waiting)
 		desk_let_go(desk, &waiting->vigil);
-	answer_state(errand, model, is_done, print);
+	admin_answer_state(errand, model, is_done, print);
 }
 
 void admin_act(struct errand *errand, enum admin_action action, const char *called, bool is_waiting,
@@ -246,7 +264,9 @@ void admin_act(struct errand *errand, enum admin_action action, const char *call
 {
 	char *model = find_name(errand, called);
 
-	if (model)
+	if (model && is_adapter(errand, model))
+		admin_act_on_adapter(errand, action, model, is_waiting, print);
+	else if (model)
 		act(errand, action, model, is_waiting, print);
 	else
 		errand_answer_fault(errand, VGW_FAULT_OUT_OF_MEMORY, NULL);
@@ -290,7 +310,7 @@ static void answer_at_once(struct errand *errand, vgw_status status, const vgw_e
 	if (status != VGW_OK)
 		admin_answer_error(errand, err);
 	else
-		answer_state(errand, model ? model : "", true, NULL);
+		admin_answer_state(errand, model ? model : "", true, NULL);
 	free(model);
 }
 

@@ -106,6 +106,7 @@ static void generate(
 	const json_t *prompt = json_object_get(body, input);
 	struct answer answer = {.dialect = dialect};
 	const char *model = infer_admit(conn, again);
+	const struct adapter *adapter;
 	struct buf name = {0};
 
 	if (!model)
@@ -123,7 +124,8 @@ static void generate(
 	answer.has_continuous = json_is_true(json_object_get(options, "continuous_usage_stats"));
 	answer.has_usage = json_is_true(json_object_get(options, "include_usage"));
 	answer.chunk_bytes = conn->engine->options.chunk;
-	answer.is_garbage = conn->engine->sleeper.is_garbage;
+	adapter = lora_find(conn->engine, model);
+	answer.is_garbage = conn->engine->sleeper.is_garbage || (adapter && adapter->is_garbage);
 	if (fault_is_on(&conn->x.faults, FAULT_EVENT_8MB))
 		answer.giant_bytes = conn->x.faults.argument[FAULT_EVENT_8MB];
 	if (!plan_length(conn, &answer))

@@ -78,18 +78,23 @@ static size_t count(const struct engine *engine)
 	return n;
 }
 
-void lora_load(struct conn *conn)
+void lora_discard(struct engine *engine)
+{
+	struct adapter *adapter;
+
+	for (adapter = engine->adapters; adapter; adapter = adapter->next)
+		adapter->is_garbage = true;
+}
+
+/* The name may have been loaded by another request while this one took its time. */
+static void finish_load(struct conn *conn)
 {
 	struct engine *engine = conn->engine;
 	const char *name = text_of(conn, "lora_name");
 	const char *path = text_of(conn, "lora_path");
 	struct buf body = {0};
 
-	if (!name || !path) {
-		exchange_error(conn, 400, "InvalidUserInput", NULL,
-			"Both 'lora_name' and 'lora_path' must be provided.");
-		return;
-	}
+	conn->x.resume = NULL;
 	if (lora_find(engine, name) && !json_is_true(json_object_get(conn->x.json, "load_inplace"))) {
 		exchange_error(conn, 400, "InvalidUserInput", NULL,
 			"The lora adapter '%s' has already been loaded. If you want to load the adapter in "
@@ -113,6 +118,17 @@ void lora_load(struct conn *conn)
 	}
 	buf_printf(&body, "Success: LoRA adapter '%s' added successfully.", name);
 	exchange_reply(conn, 200, "text/plain; charset=utf-8", &body);
+}
+
+void lora_load(struct conn *conn)
+{
+	if (!text_of(conn, "lora_name") || !text_of(conn, "lora_path"))
+		exchange_error(conn, 400, "InvalidUserInput", NULL,
+			"Both 'lora_name' and 'lora_path' must be provided.");
+	else if (conn->engine->options.lora_time)
+		exchange_after(conn, conn->engine->options.lora_time, finish_load);
+	else
+		finish_load(conn);
 }
 
 void lora_unload(struct conn *conn)

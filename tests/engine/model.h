@@ -9,6 +9,7 @@ struct adapter {
 	struct adapter *next;
 	char *name;
 	char *path;
+	bool is_garbage; /* its weights were discarded; only a load brings them back */
 };
 
 /* model.c */
@@ -23,6 +24,8 @@ void lora_free(struct engine *engine);
 const struct adapter *lora_find(const struct engine *engine, const char *name);
 void lora_load(struct conn *conn);
 void lora_unload(struct conn *conn);
+/** Level 2 of sleep: the names stay listed, what is behind them is gone. */
+void lora_discard(struct engine *engine);
 
 /* sleep.c */
 void sleep_init(struct engine *engine);

@@ -40,6 +40,7 @@
 	O(has_lora, "enable-lora", FLAG, NULL, NULL, \
 		"adapter routes (env VLLM_ALLOW_RUNTIME_LORA_UPDATING=True too)") \
 	O(max_loras, "max-loras", COUNT, "1000", "N", "adapters at a time") \
+	O(lora_time, "lora-load-time", TIME, "0", "TIME", "how long /v1/load_lora_adapter takes") \
 	O(lora_modules, "lora-modules", LIST, NULL, "NAME=PATH...", "adapters from the start") \
 	O(router, "router", TEXT, NULL, "A,B,...", "be a llama-server router over these models") \
 	O(models_max, "models-max", COUNT, "4", "N", "models a router keeps loaded") \

@@ -122,6 +122,8 @@ static void asleep(struct conn *conn)
 		sleeper->has_weights = false;
 		sleeper->has_cache = false;
 		sleeper->is_garbage |= level == 2;
+		if (level == 2)
+			lora_discard(engine);
 		if (!has(conn, FAULT_SLEEP_LIES))
 			memory_hold(engine, engine->options.residue);
 	}

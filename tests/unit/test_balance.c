@@ -151,6 +151,26 @@ static void a_session_goes_elsewhere_when_its_replica_has_more_than_its_bounded_
 	vgw__targets_unref(targets);
 }
 
+static void who_has_what_is_needed_is_chosen_until_it_has_too_much_to_do(void **state)
+{
+	struct vgw__targets *targets = make(COUNT);
+	struct vgw__choice choice = { .preferred = 4, .now_ms = NOW_MS };
+
+	(void)state;
+	for (int i = 0; i < COUNT; i++) {
+		assert_non_null(vgw__balance_choose(targets, &choice));
+		assert_int_equal(choice.place, 2);
+	}
+	load(targets, 2, 40);
+	assert_non_null(vgw__balance_choose(targets, &choice));
+	assert_int_not_equal(choice.place, 2);
+	load(targets, 2, 0);
+	choice.tried = 4;
+	assert_non_null(vgw__balance_choose(targets, &choice));
+	assert_int_not_equal(choice.place, 2);
+	vgw__targets_unref(targets);
+}
+
 static void what_was_tried_is_not_tried_again_and_the_end_is_said(void **state)
 {
 	struct vgw__targets *targets = make(COUNT);
@@ -375,6 +395,7 @@ int main(void)
 		cmocka_unit_test(two_choices_prefer_the_less_busy_and_reach_all),
 		cmocka_unit_test(a_session_stays_where_it_is_and_moves_only_when_its_replica_is_gone),
 		cmocka_unit_test(a_session_goes_elsewhere_when_its_replica_has_more_than_its_bounded_share),
+		cmocka_unit_test(who_has_what_is_needed_is_chosen_until_it_has_too_much_to_do),
 		cmocka_unit_test(what_was_tried_is_not_tried_again_and_the_end_is_said),
 		cmocka_unit_test(an_open_circuit_is_left_out_then_tried_by_one_request_at_a_time),
 		cmocka_unit_test(when_all_are_doubtful_they_are_asked_all_the_same_but_never_a_drained_one),

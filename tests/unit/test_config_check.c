@@ -29,6 +29,16 @@ static void names_are_unique_over_models_and_aliases(void **state)
 			"c.yaml:2:58: models.a.backend.urls[2]: 'http://h' is already the URL of "
 			"models.a.backend.urls[0] "
 			"(c.yaml:2:38)" },
+		{ "models:\n  a: {" STATIC ", adapters: {b: {path: /p, aliases: [x]}}}\n  b: {" STATIC ", aliases: [x]}\n",
+			"c.yaml:3:3: models.b: 'b' is already the name or an alias of models.a.adapters.b (c.yaml:2:61)\n"
+			"c.yaml:3:60: models.b.aliases[0]: 'x' is already the name or an alias of "
+			"models.a.adapters.b.aliases[0] (c.yaml:2:85)" },
+		{ "models:\n  a: {" STATIC ", adapters: {'b c': {path: /p}, d: {path: ''}, e: {}, f: /p}}\n",
+			"c.yaml:2:61: models.a.adapters.b c: the name has a space, quote, backslash or control "
+			"character in it\n"
+			"c.yaml:2:83: models.a.adapters.d.path: is empty; write where the engine finds the adapter\n"
+			"c.yaml:2:95: models.a.adapters.e: key 'path' is missing; it is text\n"
+			"c.yaml:2:105: models.a.adapters.f: expected a mapping with at least the key 'path'" },
 	};
 
 	(void)state;

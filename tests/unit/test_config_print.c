@@ -25,6 +25,8 @@ static const char full[] =
 	"      command: [a, --k=${UP}, ${PORT}, $$5, \"\", \"- x\"]\n"
 	"      env: {HF_TOKEN: literal, SHOWN: \"x\"}\n"
 	"    request: {defaults: {a: \"1\", b: 1, c: [~, \"null\", -0.5, 1e+5], \"d e\": {f: \"\"}}}\n"
+	"    lora: {max_loras: 3}\n"
+	"    adapters: {path: {path: \"true\", aliases: [\"false\", y]}, \"~\": {path: /a b/c, unlisted: true}}\n"
 	"auth:\n"
 	"  keys:\n"
 	"    - {name: alice, key: keysecret, models: [\"big*\"], rpm: 60, priority: batch}\n"
@@ -47,6 +49,12 @@ static void printing_loads_as_the_same_configuration(void **state)
 		again->models.items[1].request_defaults_json, config->models.items[1].request_defaults_json);
 	assert_string_equal(again->models.items[1].aliases.items[1], "x: y");
 	assert_true(again->models.items[0].is_unlisted);
+	assert_int_equal(again->models.items[1].max_loras, 3);
+	assert_int_equal(again->models.items[1].adapters.count, 2);
+	assert_string_equal(again->models.items[1].adapters.items[0].name, "path");
+	assert_string_equal(again->models.items[1].adapters.items[0].path, "true");
+	assert_string_equal(again->models.items[1].adapters.items[0].aliases.items[0], "false");
+	assert_string_equal(again->models.items[1].adapters.items[1].path, "/a b/c");
 	assert_int_equal(again->auth.keys.count, 2);
 	assert_string_equal(again->auth.keys.items[0].models.items[0], "big*");
 	assert_int_equal(again->auth.keys.items[0].priority, CONFIG_PRIORITY_BATCH);
