@@ -168,9 +168,9 @@ enum {
 		"POST /switch may run a model that is not in here")                                          \
 	XX("passthrough", FLAG, 0, 0, NULL, "false", 0, passthrough,                                         \
 		"Paths that the gateway does not know go to the default model's engine, except its controls")\
-	XX("adhoc.command", TEXTS, 0, 0, NULL, "[vllm, serve]", CONFIG_NOT_EMPTY | CONFIG_SLOTS,             \
+	XX("adhoc.command", TEXTS, 0, 0, NULL, "[\"vllm\", \"serve\"]", CONFIG_NOT_EMPTY | CONFIG_SLOTS,             \
 		adhoc.command, "What runs a model of POST /switch; what the request says follows")           \
-	XX("adhoc.options", TEXTS, 0, 0, NULL, "[--host, 127.0.0.1, --port, \"${PORT}\"]", CONFIG_SLOTS,   \
+	XX("adhoc.options", TEXTS, 0, 0, NULL, "[\"--host\", \"127.0.0.1\", \"--port\", \"${PORT}\"]", CONFIG_SLOTS,   \
 		adhoc.options, "What follows that")                                                          \
 	XX("adhoc.env", VARIABLES, 0, 0, NULL, "{}", CONFIG_SLOTS, adhoc.env, "Environment of it")           \
 	XX("adhoc.start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, adhoc.start_timeout_ms,        \
