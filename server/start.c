@@ -230,6 +230,16 @@ static unsigned get_features(const struct config *config)
 	return features | (config->compat.ollama ? ROUTES_OLLAMA : 0);
 }
 
+static void say_who_switches(struct service *service)
+{
+	const struct config *config = service->config;
+
+	if (config->compat.aic_vllm_proxy && !config->compat.aic_open && !config->admin.key && !config->auth.keys.count &&
+		!config->auth.keys_file)
+		service_say(service, VGW_LOG_INFO, "models are switched from this machine only; for others set admin.key "
+			"(VLLMGW_ADMIN_KEY) and give it to them, or compat.aic_open");
+}
+
 int service_start(struct service *service)
 {
 	const struct config *config = service->config;
@@ -287,6 +297,7 @@ int service_start(struct service *service)
 			service, VGW_LOG_ERROR, "the thread for administrators' requests cannot be started");
 		return -1;
 	}
+	say_who_switches(service);
 	if (service->catalogue)
 		catalogue_wait(service->catalogue);
 	return open_front(service);
