@@ -130,8 +130,7 @@ def test_a_bad_payload_is_400_and_changes_nothing(fake, body):
 
 def test_words_are_text_whatever_they_look_like(path):
     with proxy(path("fake")) as gateway:
-        odd = r"""org/m --a '${PORT} $(id)' --b "x \"y\" \z" --c a\ b\
-c *"""
+        odd = "org/m --a '${PORT} $(id)' --b \"x \\\"y\\\" \\z\" --c a\\ b\\\nc *"
         assert switch(gateway, odd).status == 200
         words = json.loads(ask(gateway, "GET", "/logs/current").body.decode().split("\n")[0][5:])
         assert words[:8] == ["serve", "org/m", "--a", "${PORT} $(id)", "--b", 'x "y" \\z', "--c", "a bc"] and words[8] == "*"
