@@ -129,41 +129,52 @@ static char *make_backend(const struct adhoc_spec *spec, const struct config *co
 }
 
 /* Two of them at a time would share the memory that each believes to have for itself: one group. */
-static vgw_status add(vgw_registry *registry, const char *name, const char *backend, vgw_error *err)
+static vgw_status add(vgw_registry *registry, const char *name, const char *served_name, const char *backend,
+	vgw_error *err)
 {
 	static const char *const groups[] = { "adhoc" };
 	vgw_model_options options = VGW_MODEL_OPTIONS_INIT;
-	vgw_status status;
 
 	options.name = name;
-	options.served_name = "*";
+	options.served_name = served_name;
 	options.kind = "process";
 	options.backend_json = backend;
 	options.groups = groups;
 	options.group_count = 1;
-	status = vgw_registry_add(registry, &options, err);
-	return status == VGW_OK ? vgw_registry_set_default(registry, name, err) : status;
+	return vgw_registry_add(registry, &options, err);
 }
 
-/* A configured model of that name keeps it. */
+static bool is_taken(const vgw_registry *registry, const char *name)
+{
+	const vgw_model *model;
+
+	for (size_t i = 0; (model = vgw_registry_get_model(registry, i)) != NULL; i++) {
+		const char *called = vgw_model_get_name(model);
+
+		for (size_t j = 0; called; called = vgw_model_get_alias(model, j++)) {
+			if (strcmp(called, name) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* A configured model of that name keeps it; the engine is told its own name all the same. */
 static vgw_status add_named(struct adhoc *adhoc, vgw_registry *registry, const char *backend, vgw_error *err)
 {
-	char *name = strdup(adhoc->spec->name);
-	vgw_status status = name ? add(registry, name, backend, err) : VGW_NOMEM;
+	const char *own = adhoc->spec->name;
+	bool is_renamed = is_taken(registry, own);
+	vgw_status status;
+	char *name;
 
-	if (status == VGW_EXISTS) {
-		*err = (vgw_error)VGW_ERROR_INIT;
-		free(name);
-		if (asprintf(&name, "adhoc:%s", adhoc->spec->name) < 0)
-			name = NULL;
-		status = name ? add(registry, name, backend, err) : VGW_NOMEM;
-	}
-	if (status == VGW_OK) {
+	if (asprintf(&name, "%s%s", is_renamed ? "adhoc:" : "", own) < 0)
+		return vgw_error_set(err, VGW_NOMEM, 0, "the ad-hoc model");
+	status = add(registry, name, is_renamed ? own : "*", backend, err);
+	if (status == VGW_OK)
 		adhoc->name = name;
-		return VGW_OK;
-	}
-	free(name);
-	return vgw_error_set(err, status, 0, "the ad-hoc model");
+	else
+		free(name);
+	return status;
 }
 
 vgw_status adhoc_add(struct adhoc *adhoc, const struct config *config, vgw_registry *registry, vgw_error *err)
@@ -180,6 +191,8 @@ vgw_status adhoc_add(struct adhoc *adhoc, const struct config *config, vgw_regis
 	if (adhoc->spec && adhoc->is_allowed) {
 		backend = make_backend(adhoc->spec, config);
 		status = backend ? add_named(adhoc, registry, backend, err) : vgw_error_set(err, VGW_NOMEM, 0, "model");
+		if (status == VGW_OK && (config->compat.aic_vllm_proxy || !config->default_model))
+			status = vgw_registry_set_default(registry, adhoc->name, err);
 	}
 	(void)pthread_mutex_unlock(&adhoc->lock);
 	free(backend);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one model that is in no configuration: an engine with the arguments of POST /switch.
  *
- *   POST /switch ── adhoc_parse() ──► words ── adhoc_swap(), publish ──► adhoc_add() ──► registry, as its default
+ *   POST /switch ── adhoc_parse() ──► words ── adhoc_swap(), publish ──► adhoc_add() ──► registry, its default
  *   SIGHUP ─────────────────────────────────── publish ───────────────► adhoc_add()
  *   start ── adhoc_recall() ── publish ── is its engine still there? ── no ──► adhoc_swap(NULL), publish
  *
@@ -21,7 +21,7 @@ struct adhoc_spec *adhoc_parse(const char *text, char *why, size_t size);
 void adhoc_spec_free(struct adhoc_spec *spec); /* NULL is allowed */
 size_t adhoc_spec_get_count(const struct adhoc_spec *spec);
 const char *adhoc_spec_get_word(const struct adhoc_spec *spec, size_t place);
-/* What it may be called: its model's name where that can be a name here, else "adhoc". */
+/* What its engine calls the model, where that can be a name here, else "adhoc". */
 const char *adhoc_spec_get_name(const struct adhoc_spec *spec);
 
 struct adhoc *adhoc_new(const char *state_dir); /* NULL without memory */
@@ -29,7 +29,8 @@ void adhoc_free(struct adhoc *adhoc);           /* NULL is allowed */
 
 /* Takes the new one, gives the old one to the caller; NULL: none. It counts from the next publication on. */
 struct adhoc_spec *adhoc_swap(struct adhoc *adhoc, struct adhoc_spec *spec);
-/* Into a set of models that is about to be published. Does nothing without one. */
+/* Into a set of models that is about to be published, as its default unless it has one of its own. Does nothing
+ * without one. */
 vgw_status adhoc_add(struct adhoc *adhoc, const struct config *config, vgw_registry *registry, vgw_error *err);
 
 /* What it is now. The texts are the caller's: adhoc_view_fini(). */

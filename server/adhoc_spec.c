@@ -96,17 +96,33 @@ static const char *split(struct adhoc_spec *spec)
 
 /* --- its name --------------------------------------------------------------------------------------------------- */
 
-static const char *find_model(const struct adhoc_spec *spec)
+/* The value of "--name value" or "--name=value", or NULL. */
+static const char *find_option(const struct adhoc_spec *spec, const char *name)
 {
-	if (spec->words[0][0] != '-')
-		return spec->words[0];
+	size_t len = strlen(name);
+
 	for (size_t i = 0; i < spec->count; i++) {
-		if (strncmp(spec->words[i], "--model=", 8) == 0)
-			return spec->words[i] + 8;
-		if (strcmp(spec->words[i], "--model") == 0 && i + 1 < spec->count)
+		const char *word = spec->words[i];
+
+		if (strncmp(word, name, len) != 0)
+			continue;
+		if (word[len] == '=')
+			return word + len + 1;
+		if (word[len] == '\0' && i + 1 < spec->count)
 			return spec->words[i + 1];
 	}
-	return "";
+	return NULL;
+}
+
+static const char *find_model(const struct adhoc_spec *spec)
+{
+	const char *served = find_option(spec, "--served-model-name"), *model = find_option(spec, "--model");
+
+	if (served)
+		return served;
+	if (spec->words[0][0] != '-')
+		return spec->words[0];
+	return model ? model : "";
 }
 
 /* Names are parts of URLs' paths. */

@@ -165,7 +165,7 @@ enum {
 	XX("compat.ollama", FLAG, 0, 0, NULL, "true", 0, compat.ollama,                                      \
 		"Ollama's routes: /api/ps, /api/tags, /api/version")                                         \
 	XX("allow_adhoc_models", FLAG, 0, 0, NULL, "false", 0, allow_adhoc_models,                           \
-		"POST /switch may run a model that is not in here")                                          \
+		"POST /switch (with GET /status and /logs/...) may run a model that is not in here")                                          \
 	XX("passthrough", FLAG, 0, 0, NULL, "false", 0, passthrough,                                         \
 		"Paths that the gateway does not know go to the default model's engine, except its controls")\
 	XX("adhoc.command", TEXTS, 0, 0, NULL, "[\"vllm\", \"serve\"]", CONFIG_NOT_EMPTY | CONFIG_SLOTS,             \

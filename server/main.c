@@ -81,7 +81,7 @@ static int print_routes(const struct args *args)
 {
 	static const char *const who[] = { [ROUTE_USER] = "user", [ROUTE_PUBLIC] = "everybody",
 		[ROUTE_OPERATOR] = "operator", [ROUTE_ADMIN] = "admin" };
-	struct routes *routes = routes_new(ALL_FEATURES | (args->is_aic ? ROUTES_AIC : 0));
+	struct routes *routes = routes_new(ALL_FEATURES | (args->is_aic ? ROUTES_AIC | ROUTES_ADHOC : 0));
 	const struct route *route;
 
 	if (!routes)

@@ -223,7 +223,8 @@ static unsigned get_features(const struct config *config)
 {
 	unsigned features = config->compat.ai_backend_gateway ? ROUTES_SIMPLE : 0;
 
-	features |= config->compat.aic_vllm_proxy ? ROUTES_AIC : 0;
+	features |= config->compat.aic_vllm_proxy ? ROUTES_AIC | ROUTES_ADHOC : 0;
+	features |= config->allow_adhoc_models ? ROUTES_ADHOC : 0;
 	features |= config->compat.aic_open ? ROUTES_AIC_OPEN : 0;
 	features |= config->passthrough ? ROUTES_PASSTHROUGH : 0;
 	features |= config->compat.llama_swap ? ROUTES_LLAMA_SWAP : 0;

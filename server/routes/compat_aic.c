@@ -156,52 +156,66 @@ static void answer_failed(struct errand *errand, vgw_fault fault, const char *te
 	admin_answer_json(errand, is_late ? 504 : 500, json);
 }
 
-static void fail(struct switching *switching, vgw_fault fault, const char *text)
-{
-	drop_model(switching->vigil.errand, switching->model);
-	answer_failed(switching->vigil.errand, fault, text);
-}
+enum standing { WANTED, DROPPED, REPLACED };
 
-static bool is_outdated(const struct switching *switching)
+/* Two may wait for one model: the first that hears of its failure drops it. */
+static enum standing get_standing(const struct switching *switching)
 {
 	struct adhoc_view view;
-	bool is_outdated = false;
+	enum standing standing = WANTED;
 
-	if (adhoc_get(desk_get_adhoc(errand_get_desk(switching->vigil.errand)), &view)) {
-		is_outdated = view.generation != switching->generation;
-		adhoc_view_fini(&view);
-	}
-	return is_outdated;
+	if (!adhoc_get(desk_get_adhoc(errand_get_desk(switching->vigil.errand)), &view))
+		return WANTED;
+	if (view.generation != switching->generation)
+		standing = view.name ? REPLACED : DROPPED;
+	adhoc_view_fini(&view);
+	return standing;
+}
+
+/* An event may be older than the switch, and be that of an engine before it of the same name. */
+static bool is_ready_now(const struct switching *switching)
+{
+	json_t *state, *replica = get_replica(switching->vigil.errand, switching->model, &state);
+	bool is_so = is_ready(replica);
+
+	json_decref(state);
+	return is_so;
 }
 
 static bool hear(struct vigil *vigil, const struct desk_event *told)
 {
 	struct switching *switching = (struct switching *)vigil;
 	const vgw_event *event = told->event;
+	enum standing standing = get_standing(switching);
 
-	if (event->kind != VGW_EVENT_TRANSITION || strcmp(event->model, switching->model) != 0 || is_outdated(switching))
+	if (event->kind != VGW_EVENT_TRANSITION || strcmp(event->model, switching->model) != 0 || standing == REPLACED)
 		return true;
-	if (strcmp(event->to, "ready") == 0) {
+	if (strcmp(event->to, "ready") == 0 && standing == WANTED && is_ready_now(switching)) {
 		answer_switched(vigil->errand, switching->model, "ready");
 		return false;
 	}
 	if (strcmp(event->to, "backoff") != 0 && strcmp(event->to, "stuck") != 0)
 		return true;
-	fail(switching, event->fault, event->text);
+	if (standing == WANTED)
+		drop_model(vigil->errand, switching->model);
+	answer_failed(vigil->errand, event->fault, event->text);
 	return false;
 }
 
 static bool tick(struct vigil *vigil, int64_t now_ms)
 {
 	struct switching *switching = (struct switching *)vigil;
+	enum standing standing = get_standing(switching);
 
-	if (is_outdated(switching)) {
+	if (standing == REPLACED) {
 		errand_answer_fault(vigil->errand, VGW_FAULT_MODEL_CONFLICT, "another model was asked for meanwhile");
 		return false;
 	}
-	if (now_ms < switching->until_ms)
+	if (standing == WANTED && now_ms < switching->until_ms)
 		return true;
-	fail(switching, VGW_FAULT_MODEL_START_TIMEOUT, "the time is over");
+	if (standing == WANTED)
+		drop_model(vigil->errand, switching->model);
+	answer_failed(vigil->errand, VGW_FAULT_MODEL_START_TIMEOUT, "it was given up");
 	return false;
 }
 

@@ -67,10 +67,10 @@ static const struct route table[] = {
 	FACADE("GET", "/api/ps", ollama_ps, ROUTES_OLLAMA),
 	{ .method = "GET", .path = "/api/tags", .auth = ROUTE_USER, .answer = ollama_tags, .needs = ROUTES_OLLAMA },
 	{ .method = "GET", .path = "/api/version", .auth = ROUTE_OPERATOR, .answer = answer_version, .needs = ROUTES_OLLAMA },
-	FACADE("GET", "/status", aic_status, ROUTES_AIC),
-	FACADE("POST", "/switch", aic_switch, ROUTES_AIC),
-	FACADE("GET", "/logs/current", aic_log, ROUTES_AIC),
-	FACADE("GET", "/logs/tail", aic_log_tail, ROUTES_AIC),
+	FACADE("GET", "/status", aic_status, ROUTES_ADHOC),
+	FACADE("POST", "/switch", aic_switch, ROUTES_ADHOC),
+	FACADE("GET", "/logs/current", aic_log, ROUTES_ADHOC),
+	FACADE("GET", "/logs/tail", aic_log_tail, ROUTES_ADHOC),
 	FORWARD("/{}", ROUTE_USER, ROUTES_PASSTHROUGH),
 	ADMIN("POST", "/models/load", llama_load),
 	ADMIN("POST", "/models/unload", llama_unload),
@@ -148,7 +148,7 @@ struct routes *routes_new(unsigned features)
 		if (!is_wanted(&table[i], features))
 			continue;
 		routes->sorted[routes->count] = table[i];
-		if ((table[i].needs & ROUTES_AIC) && (features & ROUTES_AIC_OPEN))
+		if ((table[i].needs & ROUTES_ADHOC) && (features & ROUTES_AIC_OPEN))
 			routes->sorted[routes->count].auth = ROUTE_USER;
 		routes->count++;
 	}

@@ -100,7 +100,8 @@ struct routes;
 /* What routes may need: XX(NAME, place) */
 #define ROUTES_FEATURE_MAP(XX)                                                             \
 	XX(SIMPLE, 0)      /* AI Backend Gateway's simple API */                           \
-	XX(AIC, 1)         /* AIC vLLM Proxy's control of one model */                     \
+	XX(ADHOC, 1)       /* AIC vLLM Proxy's control of one model */                     \
+	XX(AIC, 6)         /* there is no other model: its engine lists what there is */   \
 	XX(AIC_OPEN, 2)    /* that control is for users, not only for administrators */    \
 	XX(PASSTHROUGH, 3) /* paths nobody knows go to the default model's engine */       \
 	XX(LLAMA_SWAP, 4)                                                                  \

@@ -168,7 +168,10 @@ def test_an_engine_that_dies_is_500_with_its_exit_code_and_its_log(path):
 
 def test_an_engine_that_never_comes_is_504(path):
     with proxy(path("fake"), adhoc={"start_timeout": "300ms"}) as gateway:
-        answer = switch(gateway, "org/slow --never")
+        with gateway.connect() as other:
+            other.send(http("POST", "/switch", {"model_spec": "org/slow --never"}, host="localhost"))
+            answer = switch(gateway, "org/slow --never")
+            assert other.read_answer("POST").status == 504
         assert answer.status == 504 and answer.json()["error"]["code"] == "model_start_timeout", answer
         assert status(gateway)["running"] is False
         assert switch(gateway, "org/good", timeout=30).status in (200, 504)
@@ -323,6 +326,22 @@ def test_a_strange_page_cannot_switch(fake):
     for headers in (["Origin: https://evil"], ["Sec-Fetch-Site: cross-site"]):
         assert switch(fake, "org/evil", headers=headers).status == 403
     assert status(fake)["model_spec"] == SPEC
+
+
+def test_an_ad_hoc_model_stands_beside_configured_ones(path):
+    command = [binary("vllmgw-engine"), "--port", "${PORT}", "--model", "fixed", "--tokens", "2"]
+    models = {"fixed": {"backend": {"kind": "process", "command": command}}}
+    residency = {"max_resident": 2}
+    with Gateway(models, env=path("real"), allow_adhoc_models=True, default_model="fixed", residency=residency) as gateway:
+        assert switch(gateway, "org/m --served-model-name mine --tokens 2").status == 200
+        assert {entry["id"] for entry in ask(gateway, "GET", "/v1/models").json()["data"]} == {"fixed", "mine"}
+        for asked, answers in [("mine", "mine"), ("fixed", "fixed"), ("any", "fixed")]:
+            assert gateway.chat(asked).json()["model"] == answers
+        assert switch(gateway, "fixed --tokens 3").status == 200, "a configured model keeps its name"
+        assert {entry["id"] for entry in ask(gateway, "GET", "/v1/models").json()["data"]} == {"fixed", "adhoc:fixed"}
+        assert gateway.chat("adhoc:fixed").json()["usage"]["completion_tokens"] == 3
+        assert gateway.chat("mine").json()["model"] == "fixed", "it is gone: the default answers"
+        assert ask(gateway, "GET", "/other").status == 404
 
 
 def test_ad_hoc_models_can_be_forbidden_and_without_the_switch_there_is_nothing(path):

@@ -74,6 +74,7 @@ static void a_name_is_the_models_where_that_can_be_part_of_a_path(void **state)
 	static const char *const rows[][2] = {
 		{ "org/model --x", "org/model" }, { "--x --model org/m", "org/m" }, { "--model=m", "m" }, { "--x", "adhoc" },
 		{ "/models/llama/", "models/llama" }, { "./m", "adhoc" }, { "../m", "adhoc" }, { "a//b", "adhoc" },
+		{ "org/m --served-model-name x y", "x" }, { "org/m --served-model-name=a/b", "a/b" },
 		{ "'a b'", "adhoc" }, { "a*", "adhoc" }, { "/", "adhoc" }, { "--model", "adhoc" }, { "a/...", "a/..." },
 	};
 
