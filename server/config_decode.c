@@ -137,7 +137,7 @@ static bool fill_list(struct config_arena *arena, struct node *list, const char 
 
 		if (!item)
 			return false;
-		item->is_literal = true;
+		item->is_literal = !memchr(text, '$', len); /* else one of the slots */
 		item->text = config_arena_strndup(arena, text, len);
 		node_append(list, item);
 		text += len + is_quoted;
