@@ -12,8 +12,11 @@
 #include <jansson.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-enum { OPT_CHECK = 256, OPT_PRINT_CONFIG, OPT_JSON_SCHEMA, OPT_REFERENCE, OPT_FROM_ENV, OPT_ROUTES, OPT_VERSION, OPT_HELP };
+enum { OPT_CHECK = 256, OPT_PRINT_CONFIG, OPT_JSON_SCHEMA, OPT_REFERENCE, OPT_FROM_ENV, OPT_ROUTES,
+	OPT_AIC, OPT_HOST, OPT_PORT, OPT_VERSION, OPT_HELP };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -22,15 +25,42 @@ static const struct option options[] = {
 	{ "json-schema", no_argument, NULL, OPT_JSON_SCHEMA },
 	{ "reference", no_argument, NULL, OPT_REFERENCE },
 	{ "from-env", no_argument, NULL, OPT_FROM_ENV },
+	{ "aic-vllm-proxy", no_argument, NULL, OPT_AIC },
+	{ "host", required_argument, NULL, OPT_HOST },
+	{ "port", required_argument, NULL, OPT_PORT },
 	{ "routes", no_argument, NULL, OPT_ROUTES },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
+static bool is_called(const char *program, const char *name)
+{
+	const char *slash = program ? strrchr(program, '/') : NULL;
+
+	return program && strcmp(slash ? slash + 1 : program, name) == 0;
+}
+
+/* Options that stand for keys are handed on as the keys' variables, which count at every reload too. */
+static int set_variables(const struct args *args)
+{
+	const char *host = args->host ? args->host : "127.0.0.1";
+	bool is_bare_v6 = host[0] != '[' && strchr(host, ':');
+	char listen[300];
+	int result = 0;
+
+	if (args->is_aic)
+		result |= setenv("VLLMGW_COMPAT_AIC_VLLM_PROXY", "true", 1);
+	(void)snprintf(listen, sizeof(listen), "%s%.250s%s:%.10s", is_bare_v6 ? "[" : "", host, is_bare_v6 ? "]" : "",
+		args->port ? args->port : args->is_aic ? "8224" : "8080");
+	if (args->host || args->port)
+		result |= setenv("VLLMGW_LISTEN", listen, 1);
+	return result;
+}
+
 struct args args_parse(int argc, char **argv)
 {
-	struct args args = { .verb = ARGS_SERVE };
+	struct args args = { .verb = ARGS_SERVE, .is_aic = is_called(argv[0], "aic-vllm-proxy") };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
@@ -53,6 +83,15 @@ struct args args_parse(int argc, char **argv)
 		case OPT_ROUTES:
 			args.verb = ARGS_ROUTES;
 			break;
+		case OPT_AIC:
+			args.is_aic = true;
+			break;
+		case OPT_HOST:
+			args.host = optarg;
+			break;
+		case OPT_PORT:
+			args.port = optarg;
+			break;
 		case OPT_FROM_ENV:
 			args.from_env = true;
 			break;
@@ -74,6 +113,8 @@ struct args args_parse(int argc, char **argv)
 			argv[optind]);
 		args.verb = ARGS_WRONG;
 	}
+	if (args.verb != ARGS_WRONG && set_variables(&args) != 0)
+		args.verb = ARGS_WRONG;
 	return args;
 }
 
@@ -89,6 +130,9 @@ void args_print_help(void)
 		   "      --print-config print what is in effect and where each value comes from; secrets as ***\n"
 		   "      --json-schema  print a JSON Schema of the configuration, for editors\n"
 		   "      --reference    print a table of all configuration keys (Markdown)\n"
+		   "      --host HOST, --port PORT  listen there, whatever the configuration says\n"
+		   "      --aic-vllm-proxy  as AIC vLLM Proxy: no model until POST /switch, which runs `vllm serve`;\n"
+		   "                     also when called by the name aic-vllm-proxy\n"
 		   "  -V, --version      print the versions of the server and of its libraries\n"
 		   "  -h, --help         print this\n"
 		   "\n"

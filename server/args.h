@@ -22,6 +22,9 @@ enum args_verb {
 struct args {
 	enum args_verb verb;
 	const char *config; /* -c, or NULL */
+	bool is_aic;        /* as AIC vLLM Proxy */
+	const char *host;   /* where to listen, or NULL */
+	const char *port;
 	bool from_env;      /* no file: variables and defaults only */
 };
 

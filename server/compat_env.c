@@ -322,7 +322,7 @@ bool compat_env_is_complete(const char *const *environment)
 {
 	const struct env env = { environment, NULL };
 
-	return recognise(&env) != NOTHING || is_set(&env, "VLLMGW_MODELS");
+	return recognise(&env) != NOTHING || is_set(&env, "VLLMGW_MODELS") || is_set(&env, "VLLMGW_COMPAT_AIC_VLLM_PROXY");
 }
 
 void compat_env_apply(const struct env *env, struct config_arena *arena, struct node *root,

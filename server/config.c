@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "compat_env.h"
+#include "compat_imply.h"
 #include "config_arena.h"
 #include "config_check.h"
 #include "config_decode.h"
@@ -192,6 +193,7 @@ static void build(struct config *config, const struct config_source *source, con
 		return;
 	compat_env_apply(&env, config->arena, config->tree, report);
 	env_override(&env, config->arena, config->tree, report);
+	compat_imply(config->arena, config->tree);
 	config_decode_keys(&decoder, &config_server_keys, config->tree, "", 0, config);
 	if (config->arena->is_exhausted)
 		return;

@@ -216,9 +216,22 @@ struct config {
 	struct {
 		bool ai_backend_gateway;
 		bool model_router;
+		bool aic_vllm_proxy;
+		bool aic_open;
+		bool llama_swap;
+		bool ollama;
 		struct config_strings allowed_models; /* empty: all */
 		const char *default_model;            /* NULL: the first of the engine's list */
 	} compat;
+	bool allow_adhoc_models; /* whoever may switch runs engines that are not in here */
+	bool passthrough;        /* paths the gateway does not know go to the default model's engine */
+	struct {
+		struct config_strings command;
+		struct config_strings options;
+		struct config_strings env; /* NAME, value, NAME, value... */
+		int64_t start_timeout_ms;
+		int64_t stop_timeout_ms;
+	} adhoc;
 	const char *default_model;      /* NULL: a request must name one; else a model's name or alias */
 	const struct config_model *defaults; /* `defaults:`, as a model without name and backend */
 	struct config_models models;

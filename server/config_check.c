@@ -398,7 +398,7 @@ void config_check(struct config_decoder *decoder, const struct config *config)
 		check_devices(decoder, config, model, node_get(models, model->name));
 		pinned += model->is_pinned && model->is_managed;
 	}
-	if (config->models.count == 0 && models->count == 0)
+	if (config->models.count == 0 && models->count == 0 && !config->allow_adhoc_models)
 		config_report_warning(
 			decoder->report, NULL, "models", "there are none: every request will be refused");
 	if (pinned > config->residency.max_resident && config->residency.max_resident > 0)

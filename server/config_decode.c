@@ -128,6 +128,24 @@ void config_check_members(struct config_decoder *decoder, const struct config_ke
 
 /* --- their values --- */
 
+/* "[a, \"b\"]" */
+static bool fill_list(struct config_arena *arena, struct node *list, const char *text)
+{
+	for (text++; *text && *text != ']'; text += strspn(text, ", ")) {
+		bool is_quoted = *text == '"';
+		size_t len = is_quoted ? strcspn(++text, "\"") : strcspn(text, ",]");
+		struct node *item = node_new(arena, NODE_SCALAR, &list->place);
+
+		if (!item)
+			return false;
+		item->is_literal = !memchr(text, '$', len); /* else one of the slots */
+		item->text = config_arena_strndup(arena, text, len);
+		node_append(list, item);
+		text += len + is_quoted;
+	}
+	return true;
+}
+
 static struct node *make_default(struct config_decoder *decoder, const struct config_key *key)
 {
 	static const struct config_place place = { CONFIG_FROM_DEFAULT, NULL, 0, 0 };
@@ -139,6 +157,8 @@ static struct node *make_default(struct config_decoder *decoder, const struct co
 	node->is_literal = true;
 	if (kind == NODE_SCALAR)
 		node->text = key->text;
+	if (kind == NODE_LIST && !fill_list(decoder->arena, node, key->text))
+		return NULL;
 	return node;
 }
 

@@ -155,6 +155,29 @@ enum {
 		"first that the engine lists")                                                               \
 	XX("compat.model_router", FLAG, 0, 0, NULL, "false", 0, compat.model_router,                         \
 		"As vLLM Model Router: GET /health answers OK, GET /v1/models lists what is loaded")         \
+	XX("compat.aic_vllm_proxy", FLAG, 0, 0, NULL, "false", 0, compat.aic_vllm_proxy,                     \
+		"As AIC vLLM Proxy: GET /status, POST /switch, GET /logs/current and /logs/tail; turns "     \
+		"allow_adhoc_models and passthrough on unless they are given")                               \
+	XX("compat.aic_open", FLAG, 0, 0, NULL, "false", 0, compat.aic_open,                                 \
+		"Those are for everybody who may use the gateway, not only for administrators: whoever "     \
+		"reaches it runs engines with arguments of their own")                                       \
+	XX("compat.llama_swap", FLAG, 0, 0, NULL, "true", 0, compat.llama_swap,                              \
+		"llama-swap's routes: /running, /unload, /api/models/unload, /upstream/{model}/...")         \
+	XX("compat.ollama", FLAG, 0, 0, NULL, "true", 0, compat.ollama,                                      \
+		"Ollama's routes: /api/ps, /api/tags, /api/version")                                         \
+	XX("allow_adhoc_models", FLAG, 0, 0, NULL, "false", 0, allow_adhoc_models,                           \
+		"POST /switch (with GET /status and /logs/...) may run a model that is not in here")                                          \
+	XX("passthrough", FLAG, 0, 0, NULL, "false", 0, passthrough,                                         \
+		"Paths that the gateway does not know go to the default model's engine, except its controls")\
+	XX("adhoc.command", TEXTS, 0, 0, NULL, "[\"vllm\", \"serve\"]", CONFIG_NOT_EMPTY | CONFIG_SLOTS,             \
+		adhoc.command, "What runs a model of POST /switch; what the request says follows")           \
+	XX("adhoc.options", TEXTS, 0, 0, NULL, "[\"--host\", \"127.0.0.1\", \"--port\", \"${PORT}\"]", CONFIG_SLOTS,   \
+		adhoc.options, "What follows that")                                                          \
+	XX("adhoc.env", VARIABLES, 0, 0, NULL, "{}", CONFIG_SLOTS, adhoc.env, "Environment of it")           \
+	XX("adhoc.start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, adhoc.start_timeout_ms,        \
+		"From its start until it answers")                                                           \
+	XX("adhoc.stop_timeout", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, adhoc.stop_timeout_ms,          \
+		"From SIGTERM until what is left is killed")                                                 \
 	XX("default_model", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, default_model,                        \
 		"Model of requests that name none or an unknown one; null: they are refused")                \
 	XX("defaults", DEFAULTS, 0, 0, NULL, "{}", 0, defaults,                                              \

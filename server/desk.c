@@ -408,3 +408,13 @@ int desk_reload(struct desk *desk, char *why, size_t size)
 {
 	return desk->options.reload(desk->options.reload_user, why, size);
 }
+
+struct adhoc *desk_get_adhoc(struct desk *desk)
+{
+	return desk->options.adhoc;
+}
+
+int desk_publish(struct desk *desk, char *why, size_t size)
+{
+	return desk->options.publish(desk->options.reload_user, why, size);
+}

@@ -18,6 +18,9 @@ struct desk_options {
 	/* Read the configuration again, on the desk's thread. 0, or -1 with what is wrong with it. */
 	int (*reload)(void *user, char *why, size_t size);
 	void *reload_user;
+	struct adhoc *adhoc; /* NULL: there are no such models */
+	/* Publish the configuration's models once more, with the ad-hoc one as it is now; on the desk's thread. 0, or -1. */
+	int (*publish)(void *user, char *why, size_t size);
 };
 
 /* Starts the thread and listens to the residency. NULL without memory or a thread. */
@@ -56,5 +59,7 @@ void desk_let_go(struct desk *desk, struct vigil *vigil);
 vgw_gateway *desk_get_gateway(struct desk *desk);
 vgw_residency *desk_get_residency(struct desk *desk);
 int desk_reload(struct desk *desk, char *why, size_t size);
+struct adhoc *desk_get_adhoc(struct desk *desk);
+int desk_publish(struct desk *desk, char *why, size_t size);
 
 #endif

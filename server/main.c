@@ -74,11 +74,14 @@ static int check(const struct config *config)
 	return EXIT_SUCCESS;
 }
 
-static int print_routes(void)
+/* Routes that one feature hides are shown too. */
+enum { ALL_FEATURES = ROUTES_SIMPLE | ROUTES_PASSTHROUGH | ROUTES_LLAMA_SWAP | ROUTES_OLLAMA };
+
+static int print_routes(const struct args *args)
 {
 	static const char *const who[] = { [ROUTE_USER] = "user", [ROUTE_PUBLIC] = "everybody",
 		[ROUTE_OPERATOR] = "operator", [ROUTE_ADMIN] = "admin" };
-	struct routes *routes = routes_new(true);
+	struct routes *routes = routes_new(ALL_FEATURES | (args->is_aic ? ROUTES_AIC | ROUTES_ADHOC : 0));
 	const struct route *route;
 
 	if (!routes)
@@ -124,7 +127,7 @@ int main(int argc, char **argv)
 	case ARGS_JSON_SCHEMA:
 		return config_print_schema(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
 	case ARGS_ROUTES:
-		return print_routes();
+		return print_routes(&args);
 	case ARGS_REFERENCE:
 		return config_print_reference(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILED;
 	case ARGS_WRONG:

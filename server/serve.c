@@ -162,9 +162,12 @@ int serve(struct config *config, const struct args *args)
 	front_free(service.front);
 	catalogue_free(service.catalogue);
 	desk_free(service.desk);
+	if (status == EXIT_SUCCESS && service.config->residency.on_exit == CONFIG_ON_EXIT_STOP)
+		adhoc_forget(service.adhoc);
 	keys_free(service.keys);
 	limits_redis_free(service.limits);
 	vgw_gateway_free(service.gateway);
+	adhoc_free(service.adhoc);
 	routes_free(service.routes);
 	if (status == EXIT_SUCCESS)
 		service_say(&service, VGW_LOG_INFO, "stopped");

@@ -4,6 +4,7 @@
 #ifndef VGW_SERVER_SERVICE_H
 #define VGW_SERVER_SERVICE_H
 
+#include "adhoc.h"
 #include "apply.h"
 #include "catalogue.h"
 #include "keys.h"
@@ -24,6 +25,7 @@ struct service {
 	vgw_gateway *gateway;
 	struct routes *routes;
 	struct desk *desk;
+	struct adhoc *adhoc;
 	struct catalogue *catalogue; /* NULL: nobody asks for it */
 	pthread_mutex_t reload_lock; /* held while the configuration or the keys are read again */
 	struct keys *keys;
@@ -45,6 +47,9 @@ int service_start(struct service *service);
  * `why`. */
 int service_publish(struct service *service, const struct config *config, char *why, size_t size);
 int service_stage_keys(struct service *service, const struct config *config, char *why, size_t size);
+
+/* start.c: the models as they are configured now, and the ad-hoc one; `user` is the service. */
+int service_publish_again(void *user, char *why, size_t size);
 
 /* serve.c: the configuration read again; `user` is the service. On the main thread after SIGHUP, on the
  * desk's for POST /admin/reload. */

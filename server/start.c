@@ -91,6 +91,7 @@ static int open_front(struct service *service)
 		.desk = service->desk,
 		.catalogue = service->catalogue,
 		.is_model_router = config->compat.model_router,
+		.is_aic = config->compat.aic_vllm_proxy,
 		.keys = service->keys,
 		.public_metrics = config->auth.public_metrics,
 		.access_log = config->log.access ? &service->access : NULL,
@@ -135,6 +136,8 @@ int service_publish(struct service *service, const struct config *config, char *
 	vgw_status status = apply_registry(&registry, config, &err);
 
 	if (status == VGW_OK)
+		status = adhoc_add(service->adhoc, config, registry, &err);
+	if (status == VGW_OK)
 		status = apply_gateway_options(&options, &room, config, service->logger, &err);
 	if (status == VGW_OK)
 		status = vgw_gateway_apply(service->gateway, registry, &err);
@@ -150,6 +153,41 @@ int service_publish(struct service *service, const struct config *config, char *
 		(void)snprintf(why, size, "%s", err.text);
 	}
 	return status == VGW_OK ? 0 : -1;
+}
+
+int service_publish_again(void *user, char *why, size_t size)
+{
+	struct service *service = user;
+	int result;
+
+	(void)pthread_mutex_lock(&service->reload_lock);
+	result = service_publish(service, service->newest ? service->newest : service->config, why, size);
+	(void)pthread_mutex_unlock(&service->reload_lock);
+	return result;
+}
+
+/* An ad-hoc model whose engine has survived us goes on; no other one comes back by itself. */
+static int publish_first(struct service *service, char *why, size_t size)
+{
+	struct adhoc_view view;
+	const char *standing;
+	bool is_there;
+
+	if (!adhoc_recall(service->adhoc))
+		return service_publish(service, service->config, why, size);
+	is_there = service_publish(service, service->config, why, size) == 0 && adhoc_get(service->adhoc, &view);
+	if (is_there) {
+		standing = view.name ? vgw_residency_get_standing(vgw_gateway_get_residency(service->gateway), view.name) : NULL;
+		is_there = standing && strcmp(standing, "loaded") == 0;
+		if (is_there)
+			service_say(service, VGW_LOG_INFO, "the engine of %s has survived", view.name);
+		adhoc_view_fini(&view);
+	}
+	if (is_there)
+		return 0;
+	adhoc_spec_free(adhoc_swap(service->adhoc, NULL));
+	adhoc_forget(service->adhoc);
+	return service_publish(service, service->config, why, size);
 }
 
 /* Limits in Redis, if that is configured. */
@@ -181,6 +219,28 @@ int service_stage_keys(struct service *service, const struct config *config, cha
 	return -1;
 }
 
+static unsigned get_features(const struct config *config)
+{
+	unsigned features = config->compat.ai_backend_gateway ? ROUTES_SIMPLE : 0;
+
+	features |= config->compat.aic_vllm_proxy ? ROUTES_AIC | ROUTES_ADHOC : 0;
+	features |= config->allow_adhoc_models ? ROUTES_ADHOC : 0;
+	features |= config->compat.aic_open ? ROUTES_AIC_OPEN : 0;
+	features |= config->passthrough ? ROUTES_PASSTHROUGH : 0;
+	features |= config->compat.llama_swap ? ROUTES_LLAMA_SWAP : 0;
+	return features | (config->compat.ollama ? ROUTES_OLLAMA : 0);
+}
+
+static void say_who_switches(struct service *service)
+{
+	const struct config *config = service->config;
+
+	if (config->compat.aic_vllm_proxy && !config->compat.aic_open && !config->admin.key && !config->auth.keys.count &&
+		!config->auth.keys_file)
+		service_say(service, VGW_LOG_INFO, "models are switched from this machine only; for others set admin.key "
+			"(VLLMGW_ADMIN_KEY) and give it to them, or compat.aic_open");
+}
+
 int service_start(struct service *service)
 {
 	const struct config *config = service->config;
@@ -196,8 +256,9 @@ int service_start(struct service *service)
 		return -1;
 	}
 	service->sink = log_sink_new(STDERR_FILENO, is_json_wanted(config), config->log.level);
-	service->routes = routes_new(config->compat.ai_backend_gateway);
-	if (!service->sink || !service->routes ||
+	service->routes = routes_new(get_features(config));
+	service->adhoc = adhoc_new(config->state_dir);
+	if (!service->sink || !service->routes || !service->adhoc ||
 		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) != 0) {
 		(void)fputs("error: out of memory\n", stderr);
 		return -1;
@@ -226,16 +287,18 @@ int service_start(struct service *service)
 		return -1;
 	}
 	if (service_stage_keys(service, config, why, sizeof(why)) != 0 ||
-		service_publish(service, config, why, sizeof(why)) != 0)
+		publish_first(service, why, sizeof(why)) != 0)
 		return -1;
 	keys_commit(service->keys);
 	service->desk = desk_new(&(struct desk_options){
-		.gateway = service->gateway, .reload = service_reload, .reload_user = service});
+		.gateway = service->gateway, .reload = service_reload, .reload_user = service,
+		.adhoc = service->adhoc, .publish = service_publish_again});
 	if (!service->desk) {
 		service_say(
 			service, VGW_LOG_ERROR, "the thread for administrators' requests cannot be started");
 		return -1;
 	}
+	say_who_switches(service);
 	if (service->catalogue)
 		catalogue_wait(service->catalogue);
 	return open_front(service);

@@ -43,6 +43,8 @@ typedef struct vgw_event {
 	const char *cause;
 	const char *text;
 	uint64_t lost_count;
+	vgw_fault fault;       /* of a transition that tells a failure: what a client would be told; else NONE */
+	uint32_t reserved;
 } vgw_event;
 
 typedef void (*vgw_event_fn)(void *user, const vgw_event *event);

@@ -57,6 +57,7 @@ typedef enum vgw_operation {
 #define XX(name, path) VGW_OPERATION_##name,
 	VGW_OPERATION_MAP(XX)
 #undef XX
+	VGW_OPERATION_PASSTHROUGH, /* a method and a path of the request's own; its body goes on unread */
 	VGW_OPERATION_COUNT,
 	VGW_OPERATION_FORCE_INT32 = 0x7fffffff
 } vgw_operation;
@@ -108,6 +109,11 @@ typedef struct vgw_request {
 				   * NULL: the body tells */
 	const char *session;      /* what VGW_BALANCE_STICKY goes by, read during the call; NULL: the body's session_id,
 	                           * user or prompt_cache_key */
+	const char *method;       /* of PASSTHROUGH: GET, HEAD, POST, PUT, PATCH or DELETE */
+	const char *path;         /* of PASSTHROUGH: path and query as the engine gets them. Without a model it goes to
+				   * the default one. Paths that two servers may read differently, and an engine's own
+				   * controls (sleep, weights, adapters, profiles), are refused */
+	const char *content_type; /* of PASSTHROUGH's body; NULL: it does not say */
 } vgw_request;
 
 #define VGW_REQUEST_INIT { .size = sizeof(vgw_request) }

@@ -76,6 +76,7 @@ typedef enum vgw_status {
 	XX(BAD_UPSTREAM_RESPONSE, 502, "server_error", "bad_upstream_response", "the engine's answer is not valid HTTP") \
 	XX(SERVER_OVERLOADED, 503, "overloaded_error", "server_overloaded", "the gateway is overloaded")          \
 	XX(MODEL_LOADING, 503, "server_error", "model_loading", "the model is still loading")                     \
+	XX(NO_MODEL_LOADED, 503, "server_error", "no_model_loaded", "No model loaded")                            \
 	XX(MODEL_START_FAILED, 503, "server_error", "model_start_failed", "the model could not be started")       \
 	XX(MODEL_START_TIMEOUT, 503, "server_error", "model_start_timeout", "the model did not start in time")    \
 	XX(RUNTIME_UNAVAILABLE, 503, "server_error", "runtime_unavailable", "the container runtime does not answer") \

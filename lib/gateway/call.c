@@ -311,13 +311,13 @@ static vgw_status start(vgw_call *call, vgw_error *err)
 	const vgw_worker *worker = call->worker;
 	struct vgw__upstream_request request = {
 		.endpoint = call->target->endpoint,
-		.method = "POST",
-		.path = vgw__operation_path(call->operation),
+		.method = call->outgoing->method,
+		.path = call->outgoing->path,
 		.headers = call->outgoing->headers,
 		.header_count = call->outgoing->header_count,
 		.body = call->outgoing->body,
 		.body_count = call->outgoing->body_count,
-		.has_body = true,
+		.has_body = call->outgoing->has_body,
 		.connect_timeout_ms = worker->gateway->options.connect_timeout_ms,
 	};
 	struct vgw__transport *transport = vgw__worker_get_transport(call->worker, call->target->endpoint, err);

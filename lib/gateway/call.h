@@ -40,6 +40,9 @@ enum {
 
 /* What the transport borrows; freed when the request went out. */
 struct vgw__outgoing {
+	const char *method;
+	const char *path;
+	bool has_body;
 	struct vgw__header headers[VGW__UPSTREAM_HEADERS];
 	size_t header_count;
 	size_t body_count;
@@ -84,6 +87,7 @@ struct vgw_call {
 	bool is_counted; /* among the open streams */
 	bool is_telling; /* the front's callback is below us on the stack */
 	bool is_cancelled; /* by the front, in a callback: not another word */
+	bool is_head;     /* PASSTHROUGH: the answer has no body, whatever length it tells */
 	bool hides_usage; /* we made the engine tell it, the client did not ask */
 
 	vgw_timer deadline;

@@ -24,6 +24,9 @@ static const char *const allowed[] = {
 	"content-disposition",
 };
 
+/* Of an answer passed through, too. */
+static const char *const passed[] = { "cache-control", "etag", "last-modified", "allow", "content-language" };
+
 static bool is_name(const struct vgw__header *header, const char *name)
 {
 	return header->name.len == strlen(name) && memcmp(header->name.data, name, header->name.len) == 0;
@@ -62,23 +65,24 @@ static void add_text(struct vgw__held_head *head, const char *name, const char *
 	add(head, name, value, strlen(value));
 }
 
-static void add_allowed(struct vgw__held_head *out, const struct vgw__response_head *head)
+static void add_these(struct vgw__held_head *out, const struct vgw__response_head *head, const char *const *names,
+	size_t count)
 {
-	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
-		const struct vgw__header *header = find(head, allowed[i]);
+	for (size_t i = 0; i < count; i++) {
+		const struct vgw__header *header = find(head, names[i]);
 
 		if (header)
-			add(out, allowed[i], header->value.data, header->value.len);
+			add(out, names[i], header->value.data, header->value.len);
 	}
 }
 
-static enum vgw__verdict judge(const struct vgw__response_head *head, const char **why)
+static enum vgw__verdict judge(const struct vgw__response_head *head, bool is_passthrough, const char **why)
 {
 	const struct vgw__header *type = find(head, "content-type");
 	const struct vgw__header *encoding = find(head, "content-encoding");
 	bool is_json = begins_with(type, "application/json");
 
-	if (head->status >= 300 && head->status < 400) {
+	if (head->status >= 300 && head->status < 400 && !(is_passthrough && head->status == 304)) {
 		*why = "the engine answered with a redirect";
 		return VGW__VERDICT_REFUSE;
 	}
@@ -86,6 +90,8 @@ static enum vgw__verdict judge(const struct vgw__response_head *head, const char
 		*why = "the engine compressed its answer without being asked to";
 		return VGW__VERDICT_REFUSE;
 	}
+	if (is_passthrough)
+		return VGW__VERDICT_FORWARD;
 	if (begins_with(type, "text/html")) {
 		*why = "the engine answered with a page instead of an API answer";
 		return VGW__VERDICT_DIGEST;
@@ -129,7 +135,8 @@ void vgw__head_free(vgw_worker *worker, struct vgw__held_head *head)
 enum vgw__verdict vgw__head_judge(struct vgw__held_head **out, vgw_call *call, const struct vgw__response_head *head,
 	const char **why)
 {
-	enum vgw__verdict verdict = judge(head, why);
+	bool is_passthrough = call->operation == VGW_OPERATION_PASSTHROUGH;
+	enum vgw__verdict verdict = judge(head, is_passthrough, why);
 	struct vgw__held_head *held;
 
 	*out = NULL;
@@ -139,7 +146,9 @@ enum vgw__verdict vgw__head_judge(struct vgw__held_head **out, vgw_call *call, c
 	if (!held)
 		return VGW__VERDICT_NOMEM;
 	held->is_sse = head->status == 200 && begins_with(find(head, "content-type"), "text/event-stream");
-	add_allowed(held, head);
+	add_these(held, head, allowed, sizeof(allowed) / sizeof(allowed[0]));
+	if (is_passthrough && !held->is_sse)
+		add_these(held, head, passed, sizeof(passed) / sizeof(passed[0]));
 	if (held->is_sse) {
 		held->content_length = -1;
 		add_text(held, "cache-control", "no-cache");

@@ -76,19 +76,44 @@ static bool is_traceparent(const char *text)
 	       strspn(text + 53, "0123456789abcdef") == 2;
 }
 
+/* The client's own body, or with a few values replaced. */
+static vgw_status make_body(vgw_call *call, struct vgw__reading *reading, const vgw_request *request,
+	struct vgw__segment *segments, size_t *count, vgw_error *err)
+{
+	struct vgw__splice edits;
+	vgw_status status;
+
+	vgw__buf_init(&call->scratch, SCRATCH_MAX_BYTES);
+	if (call->operation == VGW_OPERATION_PASSTHROUGH) {
+		segments[0] = (struct vgw__segment){request->body, request->body_len};
+		*count = request->body_len ? 1 : 0;
+		return VGW_OK;
+	}
+	vgw__splice_init(&edits, &reading->scan, &call->scratch);
+	status = splice(call, reading, &edits, err);
+	return status == VGW_OK ? vgw__splice_finish(&edits, segments, count, err) : status;
+}
+
+static void address(struct vgw__outgoing *out, const vgw_request *request)
+{
+	bool is_passthrough = request->operation == VGW_OPERATION_PASSTHROUGH;
+
+	out->method = is_passthrough ? request->method : "POST";
+	out->path = is_passthrough ? request->path : vgw__operation_path(request->operation);
+	out->has_body = !is_passthrough || request->body_len;
+	if (!is_passthrough)
+		add_header(out, "content-type", "application/json");
+	else if (request->body_len)
+		add_header(out, "content-type", request->content_type);
+}
+
 vgw_status vgw__outgoing_prepare(
 	vgw_call *call, struct vgw__reading *reading, const vgw_request *request, vgw_error *err)
 {
 	struct vgw__segment segments[VGW__SPLICE_MAX_SEGMENTS];
-	struct vgw__splice edits;
 	size_t count = 0;
-	vgw_status status;
+	vgw_status status = make_body(call, reading, request, segments, &count, err);
 
-	vgw__buf_init(&call->scratch, SCRATCH_MAX_BYTES);
-	vgw__splice_init(&edits, &reading->scan, &call->scratch);
-	status = splice(call, reading, &edits, err);
-	if (status == VGW_OK)
-		status = vgw__splice_finish(&edits, segments, &count, err);
 	if (status != VGW_OK)
 		return status;
 	call->outgoing = vgw__alloc(sizeof(*call->outgoing) + count * sizeof(call->outgoing->body[0]));
@@ -97,7 +122,7 @@ vgw_status vgw__outgoing_prepare(
 	for (size_t i = 0; i < count; i++)
 		call->outgoing->body[i] = (struct vgw__span){segments[i].data, segments[i].len};
 	call->outgoing->body_count = count;
-	add_header(call->outgoing, "content-type", "application/json");
+	address(call->outgoing, request);
 	add_header(call->outgoing, "accept", request->accept);
 	add_header(call->outgoing, "x-request-id", call->request_id);
 	if (is_traceparent(request->traceparent)) {

@@ -30,6 +30,10 @@ vgw_status vgw__reading_find_model(struct vgw__reading *reading, struct vgw__vie
 vgw_status vgw__reading_scan_again(struct vgw__reading *reading, const vgw_gateway_options *limits,
 	const vgw_model *model, vgw_error *err);
 
+/* passthrough.c: instead of the three, for a body that nobody reads: is its path one for clients, and whose is it? */
+vgw_status vgw__passthrough_read(struct vgw__reading *reading, const vgw_gateway_options *limits, struct vgw__view *view,
+	const vgw_request *request, const vgw_model **model, vgw_error *err);
+
 /* outgoing.c: call->outgoing, from the spliced body and the headers that go on. */
 vgw_status vgw__outgoing_prepare(
 	vgw_call *call, struct vgw__reading *reading, const vgw_request *request, vgw_error *err);

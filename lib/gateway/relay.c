@@ -76,6 +76,12 @@ static void on_head(void *user, const struct vgw__response_head *head)
 		break;
 	}
 	call->is_sse = call->head->is_sse;
+	if (!call->is_sse && call->operation == VGW_OPERATION_PASSTHROUGH && head->content_length < 0) {
+		vgw__call_enter(call, VGW__CALL_RELAY); /* it may be a stream of any kind */
+		vgw__usage_start(&call->sse.finder);
+		vgw__call_give_head(call);
+		return;
+	}
 	if (!call->is_sse) {
 		vgw__call_enter(call, VGW__CALL_HOLD);
 		vgw__buf_init(&call->held, VGW__HOLD_MAX_BYTES);
@@ -176,7 +182,8 @@ static void complete(vgw_call *call)
 		return;
 	}
 	if (call->state == VGW__CALL_HOLD) {
-		call->head->content_length = (int64_t)call->held.len;
+		if (!call->is_head)
+			call->head->content_length = (int64_t)call->held.len;
 		find_usage(call, call->held.data, call->held.len);
 		vgw__call_give_head(call);
 		if (call->held.len)

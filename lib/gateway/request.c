@@ -134,6 +134,7 @@ static vgw_call *new_call(
 	call->user = user;
 	call->operation = request->operation;
 	call->begun_ns = vgw__now_ns();
+	call->is_head = request->operation == VGW_OPERATION_PASSTHROUGH && strcmp(request->method, "HEAD") == 0;
 	call->bytes_in = request->body_len;
 	call->usage = (struct vgw__usage)VGW__USAGE_INIT;
 	call->sse.usage = call->usage;
@@ -159,6 +160,19 @@ static vgw_status check(
 	return status;
 }
 
+static vgw_status read_body(struct vgw__reading *reading, vgw_worker *worker, const vgw_request *request,
+	const vgw_model **model, vgw_error *err)
+{
+	const vgw_gateway_options *options = &worker->gateway->options;
+	vgw_status status = vgw__reading_scan(reading, options, request, err);
+
+	if (status == VGW_OK)
+		status = vgw__reading_find_model(reading, vgw__worker_get_view(worker), request, model, err);
+	if (status == VGW_OK)
+		status = vgw__reading_scan_again(reading, options, *model, err);
+	return status;
+}
+
 vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request *given,
 	const vgw_call_events *events, void *user, vgw_error *err)
 {
@@ -178,12 +192,10 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	if (status == VGW_OK && !view)
 		status = vgw_error_set_fault(
 			err, VGW_NOT_FOUND, VGW_FAULT_MODEL_NOT_FOUND, "no models are configured");
-	if (status == VGW_OK)
-		status = vgw__reading_scan(&reading, &worker->gateway->options, &request, err);
-	if (status == VGW_OK)
-		status = vgw__reading_find_model(&reading, view, &request, &model, err);
-	if (status == VGW_OK)
-		status = vgw__reading_scan_again(&reading, &worker->gateway->options, model, err);
+	if (status == VGW_OK && request.operation == VGW_OPERATION_PASSTHROUGH)
+		status = vgw__passthrough_read(&reading, &worker->gateway->options, view, &request, &model, err);
+	else if (status == VGW_OK)
+		status = read_body(&reading, worker, &request, &model, err);
 	if (status != VGW_OK)
 		return refuse(worker, err);
 	call = new_call(worker, &request, events, user);

@@ -96,6 +96,7 @@ static void heard_death(vgw_message *message)
 	(void)pthread_mutex_lock(&engine->words);
 	event.generation = engine->death_generation;
 	(void)snprintf(engine->failure, sizeof(engine->failure), "%s", engine->death_reason);
+	engine->failure_fault = VGW_FAULT_MODEL_START_FAILED;
 	(void)pthread_mutex_unlock(&engine->words);
 	engine->is_dead = !engine->is_busy;
 	if (!event.generation) /* adopted, and dead before the planner gave it a number */

@@ -103,6 +103,7 @@ struct vgw__engine {
 	bool is_dead;                   /* died unasked; const while an operation runs */
 	struct vgw__device_share memory[VGW__DEVICES_MAX];
 	char failure[240];              /* the decisive line of the last failure, "" */
+	vgw_fault failure_fault;        /* what it is to a client */
 	bool is_runtime_failure;        /* the last failure was the container runtime's */
 
 	pthread_mutex_t words;          /* guards what the controller says, from any thread */

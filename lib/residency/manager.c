@@ -45,6 +45,7 @@ static void tell_transition(vgw_residency *residency, struct vgw__engine *engine
 		.kind = VGW_EVENT_TRANSITION, .percent = -1, .at_ms = vgw_now_ms(),
 		.model = engine->resident->name, .replica = replica, .from = vgw__state_name(action->from),
 		.to = vgw__state_name(action->to), .cause = vgw__cause_name(action->cause), .text = text,
+		.fault = text[0] ? engine->failure_fault : VGW_FAULT_NONE,
 	});
 }
 

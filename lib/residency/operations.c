@@ -137,6 +137,7 @@ static void keep_failure(struct vgw__engine *engine, const struct vgw__operation
 
 	(void)snprintf(engine->failure, sizeof(engine->failure), "%s", text[0] ? text
 		: vgw_status_get_text(operation->status));
+	engine->failure_fault = vgw_error_get_fault(&operation->error);
 	engine->is_runtime_failure = operation->report.failure == VGW_FAILURE_RUNTIME;
 }
 

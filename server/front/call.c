@@ -79,6 +79,20 @@ static void on_sent(void *user)
 	exchange_forget_body(user);
 }
 
+static void convert(vgw_defer *defer)
+{
+	struct exchange *x = defer->user;
+
+	x->wants_takeover = true;
+	exchange_resume(x);
+}
+
+static void convert_later(struct exchange *x)
+{
+	x->convert.user = x;
+	vgw_defer_call(x->worker->loop, &x->convert, convert);
+}
+
 static void on_head(void *user, const vgw_answer_head *head)
 {
 	struct exchange *x = user;
@@ -87,14 +101,8 @@ static void on_head(void *user, const vgw_answer_head *head)
 		stream_head(x, head);
 	else
 		x->reply = reply_of_head(x, head);
-}
-
-static void convert(vgw_defer *defer)
-{
-	struct exchange *x = defer->user;
-
-	x->wants_takeover = true;
-	exchange_resume(x);
+	if (!x->stream && x->route->is_forward && head->content_length < 0)
+		convert_later(x); /* its head need not wait for its body, which may be a stream */
 }
 
 static bool gather_answer(struct exchange *x, const void *data, size_t len)
@@ -121,8 +129,7 @@ static vgw_flow on_data(void *user, const void *data, size_t len)
 		return stream_data(x, data, len);
 	if (!gather_answer(x, data, len))
 		x->is_broken = true;
-	x->convert.user = x;
-	vgw_defer_call(x->worker->loop, &x->convert, convert);
+	convert_later(x);
 	return x->answer_len >= ANSWER_MAX_BYTES ? VGW_FLOW_FULL : VGW_FLOW_GO;
 }
 
@@ -198,6 +205,8 @@ static bool keep_texts(struct exchange *x, vgw_request *request)
 	size += head->accept ? strlen(head->accept) + 1 : 0;
 	size += head->traceparent ? strlen(head->traceparent) + 1 : 0;
 	size += head->tracestate ? strlen(head->tracestate) + 1 : 0;
+	size += request->path ? strlen(request->path) + 1 : 0;
+	size += request->path && head->content_type ? strlen(head->content_type) + 1 : 0;
 	x->texts = malloc(size);
 	if (!x->texts)
 		return false;
@@ -205,6 +214,10 @@ static bool keep_texts(struct exchange *x, vgw_request *request)
 	request->accept = keep_text(&at, head->accept);
 	request->traceparent = keep_text(&at, head->traceparent);
 	request->tracestate = keep_text(&at, head->tracestate);
+	if (request->path) {
+		request->path = keep_text(&at, request->path);
+		request->content_type = keep_text(&at, head->content_type);
+	}
 	return true;
 }
 
@@ -222,12 +235,55 @@ static vgw_fault rewrite(struct exchange *x, struct route_rewrite *made)
 	return VGW_FAULT_NONE;
 }
 
-enum MHD_Result exchange_call(struct exchange *x, void **state)
+/* Where the operator chooses the one model there is, another name in a request is no mistake of its client. */
+static enum MHD_Result refuse(struct exchange *x, const vgw_error *err)
+{
+	vgw_fault fault = vgw_error_get_fault(err);
+
+	if (x->worker->front->options.is_aic && (fault == VGW_FAULT_MODEL_NOT_FOUND || fault == VGW_FAULT_MISSING_MODEL))
+		return reply_fault(x, VGW_FAULT_NO_MODEL_LOADED, NULL, NULL);
+	return reply_fault(x, fault, err->text, NULL);
+}
+
+static enum MHD_Result begin_call(struct exchange *x, void **state, vgw_request *request)
+{
+	vgw_error err = VGW_ERROR_INIT;
+
+	request->body = x->body ? x->body : "";
+	request->body_len = x->body_len;
+	request->request_id = x->request_id;
+	request->principal = x->principal;
+	request->session = x->head.session;
+	request->address = x->principal ? NULL : auth_get_address(x, x->address, sizeof(x->address));
+	if (!keep_texts(x, request))
+		return reply_fault(x, VGW_FAULT_OUT_OF_MEMORY, NULL, NULL);
+	if (vgw_worker_call(&x->call, x->worker->gateway_worker, request, &events, x, &err) != VGW_OK)
+		return refuse(x, &err);
+	if (vgw_call_is_stream(x->call) || vgw_call_is_waiting(x->call) || x->is_head ||
+		x->worker->suspended_count >= SUSPENDED_MAX)
+		return stream_take_over(x, state);
+	suspend(x);
+	return MHD_YES;
+}
+
+static enum MHD_Result forward(struct exchange *x, void **state, const char *url)
 {
 	vgw_request request = VGW_REQUEST_INIT;
-	vgw_error err = VGW_ERROR_INIT;
+	struct forward made = { .path = NULL };
+	vgw_fault fault = forward_prepare(x, url, &made, &request);
+	enum MHD_Result result = fault == VGW_FAULT_NONE ? begin_call(x, state, &request) : reply_fault(x, fault, NULL, NULL);
+
+	free(made.path);
+	return result;
+}
+
+enum MHD_Result exchange_call(struct exchange *x, void **state, const char *url)
+{
+	vgw_request request = VGW_REQUEST_INIT;
 	struct route_rewrite made;
 
+	if (x->route->is_forward)
+		return forward(x, state, url);
 	if (x->route->rewrite) {
 		vgw_fault fault;
 
@@ -238,21 +294,7 @@ enum MHD_Result exchange_call(struct exchange *x, void **state)
 		request.model = made.model;
 	}
 	request.operation = x->route->operation;
-	request.body = x->body ? x->body : "";
-	request.body_len = x->body_len;
-	request.request_id = x->request_id;
-	request.principal = x->principal;
-	request.session = x->head.session;
-	request.address = x->principal ? NULL : auth_get_address(x, x->address, sizeof(x->address));
-	if (!keep_texts(x, &request))
-		return reply_fault(x, VGW_FAULT_OUT_OF_MEMORY, NULL, NULL);
-	if (vgw_worker_call(&x->call, x->worker->gateway_worker, &request, &events, x, &err) != VGW_OK)
-		return reply_fault(x, vgw_error_get_fault(&err), err.text, NULL);
-	if (vgw_call_is_stream(x->call) || vgw_call_is_waiting(x->call) ||
-		x->worker->suspended_count >= SUSPENDED_MAX)
-		return stream_take_over(x, state);
-	suspend(x);
-	return MHD_YES;
+	return begin_call(x, state, &request);
 }
 
 enum MHD_Result exchange_take_over_now(struct exchange *x, void **state)

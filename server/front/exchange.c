@@ -194,7 +194,7 @@ static vgw_fault check_call(const struct exchange *x, const char **why)
 
 	if (x->worker->is_draining)
 		return VGW_FAULT_SHUTTING_DOWN;
-	if (!guard_is_json(&x->head))
+	if (!x->route->is_forward && !guard_is_json(&x->head))
 		return VGW_FAULT_UNSUPPORTED_MEDIA_TYPE;
 	if (x->head.content_length > front->options.body_bytes)
 		return VGW_FAULT_REQUEST_TOO_LARGE;
@@ -215,6 +215,7 @@ static enum MHD_Result route(struct exchange *x, void **state, const char *url, 
 	vgw_fault fault;
 
 	x->is_routed = true;
+	x->is_head = strcmp(method, "HEAD") == 0;
 	if (is_options && strcmp(url, "*") == 0)
 		return answer_options(x, allow);
 	miss = routes_find(x->worker->front->options.routes, method, url, strlen(url), &x->route, &allow);
@@ -234,7 +235,7 @@ static enum MHD_Result route(struct exchange *x, void **state, const char *url, 
 	if (x->route->answer)
 		return answer_route(x, url);
 	if (!has_body(x))
-		return x->route->errand ? exchange_errand(x, state, url) : exchange_call(x, state);
+		return x->route->errand ? exchange_errand(x, state, url) : exchange_call(x, state, url);
 	if (x->connection)
 		deadline_start(x->connection, DEADLINE_BODY);
 	return MHD_YES;
@@ -320,5 +321,5 @@ enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, c
 		return route(x, state, url, method);
 	if (x->call || x->has_ended)
 		return exchange_take_over_now(x, state);
-	return x->route->errand ? exchange_errand(x, state, url) : exchange_call(x, state);
+	return x->route->errand ? exchange_errand(x, state, url) : exchange_call(x, state, url);
 }

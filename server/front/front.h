@@ -35,6 +35,7 @@ struct front_options {
 	struct desk *desk;
 	struct catalogue *catalogue; /* NULL: no simple API */
 	bool is_model_router;        /* for route_view */
+	bool is_aic;                 /* without a model of the operator's choice there is none */
 	struct access_log *access_log; /* NULL: none */
 	vgw_logger logger;
 	const struct front_listen *listens;

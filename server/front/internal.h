@@ -53,6 +53,8 @@ struct connection {
 	int64_t since_ms;
 	bool is_fresh; /* accepted, and nothing has been asked yet */
 	char peer[PEER_BYTES];
+	char *query; /* of its request, from its '?' on, as it came; NULL: there is none */
+	bool is_query_lost; /* there was no memory for it */
 };
 
 struct worker {
@@ -125,6 +127,7 @@ struct exchange {
 	struct request_head head;
 	vgw_principal *principal; /* reference; NULL: nobody in particular */
 	bool is_routed;
+	bool is_head; /* the answer has no body */
 	bool is_suspended;
 	bool wants_takeover; /* resumed so that the handler can take the connection over */
 	bool has_ended;      /* on_end came */
@@ -183,10 +186,18 @@ vgw_fault auth_check(struct exchange *x);
 const char *auth_get_address(const struct exchange *x, char *out, size_t size);
 
 /* call.c: from a complete body to the answer */
-enum MHD_Result exchange_call(struct exchange *x, void **state);
+enum MHD_Result exchange_call(struct exchange *x, void **state, const char *url);
 enum MHD_Result exchange_take_over_now(struct exchange *x, void **state); /* the handler, after a resume */
 void exchange_resume(struct exchange *x);
 void exchange_forget_body(struct exchange *x);
+
+/* forward.c: requests for a path of an engine's own */
+struct forward {
+	char model[ROUTE_NAME_BYTES];
+	char *path; /* from malloc() */
+};
+/* Whose it is and what its path is there; fills the request with texts of *forward. NONE, or what to answer. */
+vgw_fault forward_prepare(const struct exchange *x, const char *url, struct forward *forward, vgw_request *request);
 
 /* admission.c: may this request use its route, which is one for administrators? */
 vgw_fault admission_check(struct exchange *x, const char **why);

@@ -62,6 +62,7 @@ static void close_connection(struct connection *connection)
 		exchange_free(connection->exchange);
 	}
 	deadline_stop(connection);
+	free(connection->query);
 	free(connection);
 }
 
@@ -77,6 +78,22 @@ static void on_connection(void *user, struct MHD_Connection *mhd, void **state,
 	if (connection)
 		close_connection(connection);
 	*state = NULL;
+}
+
+/* The only place where a query is seen as it came: afterwards it is cut into pieces, and a plus is a space. */
+static void *on_uri(void *user, const char *uri, struct MHD_Connection *mhd)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct connection *connection = info ? info->socket_context : NULL;
+	const char *query = strchr(uri, '?');
+
+	(void)user;
+	if (!connection)
+		return NULL;
+	free(connection->query);
+	connection->query = query ? strdup(query) : NULL;
+	connection->is_query_lost = query && !connection->query;
+	return NULL;
 }
 
 struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned connections)
@@ -100,6 +117,7 @@ struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned 
 		MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, NULL,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
 		MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+		MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
 		MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 }
 

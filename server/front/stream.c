@@ -226,7 +226,8 @@ void stream_put_head(struct exchange *x)
 	stream->heard_ms = worker_now_ms(x->worker);
 	if (reply->is_stream && x->call)
 		heartbeat_arm(x->worker);
-	stream->is_chunked = reply->content_length < 0 && !x->head.is_http10;
+	stream->is_chunked = reply->content_length < 0 && !x->head.is_http10 && !x->is_head && reply->status != 204 &&
+			     reply->status != 304;
 	head = reply_print_head(reply, stream->is_chunked, true, &len);
 	if (!head || !append(stream, head, len))
 		stream->is_broken = true;
@@ -267,6 +268,8 @@ vgw_flow stream_data(struct exchange *x, const void *data, size_t len)
 	char chunk[CHUNK_HEAD_BYTES];
 	bool is_ok = true;
 
+	if (x->is_head)
+		return VGW_FLOW_GO;
 	if (stream->is_chunked)
 		is_ok = append(stream, chunk, put_chunk_head(chunk, len));
 	is_ok = is_ok && append(stream, data, len);

@@ -18,6 +18,10 @@ void admin_answer_error(struct errand *errand, const vgw_error *err);
 /* The model named by the body {"model": ...} or the query; give *body back after its use. NULL: answered. */
 const char *admin_read_model(struct errand *errand, json_t **body);
 
+/* admin_logs.c: the end of an engine's log (?lines=N&follow=1), or all of it. */
+void admin_answer_log(struct errand *errand, const char *path);
+void admin_send_log(struct errand *errand, const char *path);
+
 /* What to do with a model. XX(NAME, name, state it leads to) */
 #define ADMIN_ACTION_MAP(XX)            \
 	XX(LOAD, "load", "ready")       \

@@ -24,6 +24,7 @@ struct following {
 	char *path; /* behind this struct */
 	ino_t inode;
 	off_t at;
+	off_t end; /* of what is sent, when not all that comes is */
 };
 
 static const char text_type[] = "text/plain; charset=utf-8";
@@ -121,6 +122,74 @@ static void follow(struct errand *errand, const char *path, const struct stat *f
 	(void)errand_write(errand, text, len);
 }
 
+/* --- all of it -------------------------------------------------------------------------------------------------- */
+
+/* What was given back to the file system reads as zeros. */
+static size_t drop_zeros(char *text, size_t len)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] != '\0')
+			text[kept++] = text[i];
+	}
+	return kept;
+}
+
+/* As much as the client takes now. False: it has everything, or the file is another one by now. */
+static bool send_more(struct following *sending)
+{
+	char text[FOLLOW_BYTES];
+	struct stat facts;
+	ssize_t count = 0;
+	bool is_slow = false;
+	int fd = open(sending->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return false;
+	if (fstat(fd, &facts) != 0 || facts.st_ino != sending->inode)
+		sending->at = sending->end;
+	while (!is_slow && sending->at < sending->end && (count = pread(fd, text, sizeof(text), sending->at)) > 0) {
+		is_slow = !errand_write(sending->vigil.errand, text, drop_zeros(text, (size_t)count));
+		sending->at += is_slow ? 0 : count;
+	}
+	(void)close(fd);
+	return is_slow;
+}
+
+static bool send_on(struct vigil *vigil, int64_t now_ms)
+{
+	(void)now_ms;
+	if (send_more((struct following *)vigil))
+		return true;
+	errand_end(vigil->errand);
+	return false;
+}
+
+void admin_send_log(struct errand *errand, const char *path)
+{
+	size_t size = strlen(path) + 1;
+	struct following *sending = errand_alloc(errand, sizeof(*sending) + size);
+	struct stat facts = { 0 };
+
+	if (!sending) {
+		errand_answer_fault(errand, VGW_FAULT_OUT_OF_MEMORY, NULL);
+		return;
+	}
+	(void)stat(path, &facts); /* without a file: nothing */
+	sending->vigil = (struct vigil){ .errand = errand, .tick = send_on };
+	sending->path = memcpy(sending + 1, path, size);
+	sending->inode = facts.st_ino;
+	sending->end = facts.st_size;
+	if (!desk_keep(errand_get_desk(errand), &sending->vigil))
+		return;
+	errand_begin(errand, text_type);
+	if (send_more(sending))
+		return;
+	desk_let_go(errand_get_desk(errand), &sending->vigil);
+	errand_end(errand);
+}
+
 /* --- the route ------------------------------------------------------------------------------------------------ */
 
 static long get_lines(const char *given)
@@ -130,7 +199,7 @@ static long get_lines(const char *given)
 	return lines < 1 ? 1 : lines > LINES_MAX ? LINES_MAX : lines;
 }
 
-static void answer_file(struct errand *errand, const char *path)
+void admin_answer_log(struct errand *errand, const char *path)
 {
 	const struct errand_request *request = errand_get_request(errand);
 	const char *wants_more = request->query[ROUTE_QUERY_FOLLOW];
@@ -160,7 +229,7 @@ void admin_logs(struct errand *errand)
 	char *path = vgw_residency_dup_log_path(admin_get_residency(errand), errand_get_request(errand)->name, &err);
 
 	if (path)
-		answer_file(errand, path);
+		admin_answer_log(errand, path);
 	else
 		admin_answer_error(errand, &err);
 	vgw_free(path);

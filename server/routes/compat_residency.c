@@ -101,6 +101,11 @@ static const char *swap_state(const char *state)
 	return NULL;
 }
 
+static const char *endpoint_of(const json_t *model)
+{
+	return text_of(json_array_get(json_object_get(model, "replicas"), 0), "endpoint");
+}
+
 void swap_running(struct errand *errand)
 {
 	json_t *state, *models = get_models(errand, &state), *list = json_array(), *model;
@@ -110,8 +115,8 @@ void swap_running(struct errand *errand)
 		const char *word = swap_state(text_of(model, "state"));
 
 		if (word && is_managed(model))
-			(void)json_array_append_new(list, json_pack("{s:s, s:s}", "model", text_of(model, "name"),
-				"state", word));
+			(void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:i}", "model", text_of(model, "name"),
+				"state", word, "proxy", endpoint_of(model), "ttl", 0));
 	}
 	admin_answer_json(errand, 200, json_pack("{s:o}", "running", list));
 	json_decref(state);
@@ -131,8 +136,11 @@ static int64_t memory_of(const json_t *model, bool is_host)
 	return sum;
 }
 
+/* Ollama's client prints the first twelve characters of a digest, and "Stopping..." for a time that is over. */
 void ollama_ps(struct errand *errand)
 {
+	static const char no_digest[] = "0000000000000000000000000000000000000000000000000000000000000000";
+	static const char never[] = "2318-01-01T00:00:00Z";
 	json_t *state, *models = get_models(errand, &state), *list = json_array(), *model;
 	size_t i;
 
@@ -140,10 +148,10 @@ void ollama_ps(struct errand *errand)
 		const char *name = text_of(model, "name");
 
 		if (strcmp(text_of(model, "state"), "ready") == 0)
-			(void)json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:s, s:{}, s:n, s:I}", "name",
+			(void)json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:s, s:{}, s:s, s:I}", "name",
 				name, "model", name, "size",
-				(json_int_t)(memory_of(model, false) + memory_of(model, true)), "digest", "",
-				"details", "expires_at", "size_vram", (json_int_t)memory_of(model, false)));
+				(json_int_t)(memory_of(model, false) + memory_of(model, true)), "digest", no_digest,
+				"details", "expires_at", never, "size_vram", (json_int_t)memory_of(model, false)));
 	}
 	admin_answer_json(errand, 200, json_pack("{s:o}", "models", list));
 	json_decref(state);

@@ -12,15 +12,23 @@
 #define CALL(path_, operation_) { .method = "POST", .path = path_, .auth = ROUTE_USER, .operation = operation_ }
 #define ANSWER(path_, auth_, fn_) { .method = "GET", .path = path_, .auth = auth_, .answer = fn_ }
 #define SIMPLE(path_, operation_, rewrite_) \
-	{ .method = "POST", .path = path_, .auth = ROUTE_USER, .operation = operation_, .rewrite = rewrite_, .is_simple = true }
+	{ .method = "POST", .path = path_, .auth = ROUTE_USER, .operation = operation_, .rewrite = rewrite_, .needs = ROUTES_SIMPLE }
 #define ADMIN(method_, path_, fn_) { .method = method_, .path = path_, .auth = ROUTE_ADMIN, .errand = fn_ }
+#define FACADE(method_, path_, fn_, needs_) \
+	{ .method = method_, .path = path_, .auth = ROUTE_ADMIN, .errand = fn_, .needs = needs_ }
+#define PASS(method_, path_, auth_, needs_) \
+	{ .method = method_, .path = path_, .auth = auth_, .is_forward = true, .needs = needs_ }
+#define FORWARD(path_, auth_, needs_)                                             \
+	PASS("GET", path_, auth_, needs_), PASS("POST", path_, auth_, needs_),    \
+	PASS("PUT", path_, auth_, needs_), PASS("PATCH", path_, auth_, needs_),   \
+	PASS("DELETE", path_, auth_, needs_)
 
 static const struct route table[] = {
 #define XX(name, path) CALL(path, VGW_OPERATION_##name),
 	VGW_OPERATION_MAP(XX)
 #undef XX
-	ANSWER("/v1/models", ROUTE_USER, answer_models),
-	ANSWER("/v1/models/{}", ROUTE_USER, answer_model),
+	{ .method = "GET", .path = "/v1/models", .auth = ROUTE_USER, .answer = answer_models, .unless = ROUTES_AIC },
+	{ .method = "GET", .path = "/v1/models/{}", .auth = ROUTE_USER, .answer = answer_model, .unless = ROUTES_AIC },
 	ANSWER("/health", ROUTE_PUBLIC, answer_health),
 	ANSWER("/ready", ROUTE_PUBLIC, answer_ready),
 	ANSWER("/version", ROUTE_OPERATOR, answer_version),
@@ -29,7 +37,7 @@ static const struct route table[] = {
 	SIMPLE("/api/chat", VGW_OPERATION_CHAT_COMPLETIONS, simple_rewrite),
 	SIMPLE("/api/chat/stream", VGW_OPERATION_CHAT_COMPLETIONS, simple_rewrite_stream),
 	SIMPLE("/api/embeddings", VGW_OPERATION_EMBEDDINGS, simple_rewrite),
-	{ .method = "GET", .path = "/api/models", .auth = ROUTE_USER, .answer = simple_models, .is_simple = true },
+	{ .method = "GET", .path = "/api/models", .auth = ROUTE_USER, .answer = simple_models, .needs = ROUTES_SIMPLE },
 
 	ADMIN("GET", "/admin/state", admin_state),
 	ADMIN("GET", "/admin/decisions", admin_decisions),
@@ -49,13 +57,21 @@ static const struct route table[] = {
 	ADMIN("POST", "/admin/models/{}/undrain", admin_undrain),
 	ADMIN("GET", "/admin/models/{}/logs", admin_logs),
 
-	ADMIN("POST", "/v1/models", openai_load),
-	ADMIN("DELETE", "/v1/models/{}", openai_unload),
-	ADMIN("GET", "/running", swap_running),
-	ADMIN("GET", "/unload", swap_unload_all),
-	ADMIN("POST", "/unload", swap_unload_all),
-	ADMIN("POST", "/api/models/unload/{}", swap_unload),
-	ADMIN("GET", "/api/ps", ollama_ps),
+	{ .method = "POST", .path = "/v1/models", .auth = ROUTE_ADMIN, .errand = openai_load, .unless = ROUTES_AIC },
+	{ .method = "DELETE", .path = "/v1/models/{}", .auth = ROUTE_ADMIN, .errand = openai_unload, .unless = ROUTES_AIC },
+	FACADE("GET", "/running", swap_running, ROUTES_LLAMA_SWAP),
+	FACADE("GET", "/unload", swap_unload_all, ROUTES_LLAMA_SWAP),
+	FACADE("POST", "/unload", swap_unload_all, ROUTES_LLAMA_SWAP),
+	FACADE("POST", "/api/models/unload/{}", swap_unload, ROUTES_LLAMA_SWAP),
+	FORWARD("/upstream/{}", ROUTE_ADMIN, ROUTES_LLAMA_SWAP),
+	FACADE("GET", "/api/ps", ollama_ps, ROUTES_OLLAMA),
+	{ .method = "GET", .path = "/api/tags", .auth = ROUTE_USER, .answer = ollama_tags, .needs = ROUTES_OLLAMA },
+	{ .method = "GET", .path = "/api/version", .auth = ROUTE_OPERATOR, .answer = answer_version, .needs = ROUTES_OLLAMA },
+	FACADE("GET", "/status", aic_status, ROUTES_ADHOC),
+	FACADE("POST", "/switch", aic_switch, ROUTES_ADHOC),
+	FACADE("GET", "/logs/current", aic_log, ROUTES_ADHOC),
+	FACADE("GET", "/logs/tail", aic_log_tail, ROUTES_ADHOC),
+	FORWARD("/{}", ROUTE_USER, ROUTES_PASSTHROUGH),
 	ADMIN("POST", "/models/load", llama_load),
 	ADMIN("POST", "/models/unload", llama_unload),
 };
@@ -115,7 +131,12 @@ static void add_place(struct routes *routes, const struct route *first, size_t c
 	list_methods(place);
 }
 
-struct routes *routes_new(bool has_simple_api)
+static bool is_wanted(const struct route *route, unsigned features)
+{
+	return (route->needs & ~features) == 0 && (route->unless & features) == 0;
+}
+
+struct routes *routes_new(unsigned features)
 {
 	struct routes *routes = calloc(1, sizeof(*routes));
 	size_t count;
@@ -124,8 +145,12 @@ struct routes *routes_new(bool has_simple_api)
 		return NULL;
 	for (size_t i = 0; i < ROUTE_COUNT; i++) {
 		assert(table[i].auth >= ROUTE_USER && table[i].auth <= ROUTE_ADMIN && "every route says who may use it");
-		if (!table[i].is_simple || has_simple_api)
-			routes->sorted[routes->count++] = table[i];
+		if (!is_wanted(&table[i], features))
+			continue;
+		routes->sorted[routes->count] = table[i];
+		if ((table[i].needs & ROUTES_ADHOC) && (features & ROUTES_AIC_OPEN))
+			routes->sorted[routes->count].auth = ROUTE_USER;
+		routes->count++;
 	}
 	qsort(routes->sorted, routes->count, sizeof(routes->sorted[0]), by_path);
 	for (size_t i = 0; i < routes->count; i += count) {
@@ -189,7 +214,7 @@ static const struct place *find_named(const struct routes *routes, const char *p
 
 static bool is_method(const char *method)
 {
-	static const char *const known[] = { "GET", "HEAD", "POST", "OPTIONS", "DELETE" };
+	static const char *const known[] = { "GET", "HEAD", "POST", "OPTIONS", "DELETE", "PUT", "PATCH" };
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		if (strcmp(method, known[i]) == 0)

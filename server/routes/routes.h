@@ -3,7 +3,8 @@
  *
  *   front ── routes_find(method, path) ──► route ── kind CALL ───► vgw_worker_call()
  *                                               ├── kind ANSWER ─► handler(view) -> answer, at once
- *                                               └── kind ERRAND ─► handler(errand) on the desk's thread, see desk.h
+ *                                               ├── kind ERRAND ─► handler(errand) on the desk's thread, see desk.h
+ *                                               └── kind FORWARD ► the rest of the path, to a model's engine
  */
 #ifndef VGW_SERVER_ROUTES_H
 #define VGW_SERVER_ROUTES_H
@@ -84,7 +85,9 @@ struct route {
 	enum route_auth auth;
 	vgw_operation operation; /* CALL */
 	rewrite_fn rewrite;      /* CALL; NULL: the body goes on as it came */
-	bool is_simple;          /* only there with the simple API */
+	unsigned needs;          /* features without which it is not there */
+	unsigned unless;         /* features with which it is not there */
+	bool is_forward;         /* FORWARD */
 	route_fn answer;         /* ANSWER */
 	errand_fn errand;        /* ERRAND */
 };
@@ -94,7 +97,23 @@ enum route_miss { ROUTE_HIT, ROUTE_UNKNOWN_PATH, ROUTE_WRONG_METHOD };
 
 struct routes;
 
-struct routes *routes_new(bool has_simple_api); /* NULL without memory */
+/* What routes may need: XX(NAME, place) */
+#define ROUTES_FEATURE_MAP(XX)                                                             \
+	XX(SIMPLE, 0)      /* AI Backend Gateway's simple API */                           \
+	XX(ADHOC, 1)       /* AIC vLLM Proxy's control of one model */                     \
+	XX(AIC, 6)         /* there is no other model: its engine lists what there is */   \
+	XX(AIC_OPEN, 2)    /* that control is for users, not only for administrators */    \
+	XX(PASSTHROUGH, 3) /* paths nobody knows go to the default model's engine */       \
+	XX(LLAMA_SWAP, 4)                                                                  \
+	XX(OLLAMA, 5)
+
+enum routes_feature {
+#define XX(name, place) ROUTES_##name = 1u << (place),
+	ROUTES_FEATURE_MAP(XX)
+#undef XX
+};
+
+struct routes *routes_new(unsigned features); /* NULL without memory */
 void routes_free(struct routes *routes);
 
 /* The route at a place, by path; NULL behind the end. */
@@ -119,6 +138,7 @@ void answer_health(const struct route_view *view, struct route_answer *answer);
 void answer_ready(const struct route_view *view, struct route_answer *answer);
 void answer_version(const struct route_view *view, struct route_answer *answer);
 void answer_metrics(const struct route_view *view, struct route_answer *answer);
+void ollama_tags(const struct route_view *view, struct route_answer *answer); /* compat_ollama.c */
 
 /* compat_ai_backend.c: the simple API */
 void simple_models(const struct route_view *view, struct route_answer *answer);
@@ -128,6 +148,12 @@ vgw_fault simple_rewrite_stream(struct catalogue *catalogue, const struct route 
 	struct route_rewrite *out);
 /* "ok", "unavailable", "unconfigured" or "unknown": the default route, in a snapshot. */
 const char *simple_get_state(const struct json_t *snapshot);
+
+/* compat_aic.c: AIC vLLM Proxy's control of one model */
+void aic_status(struct errand *errand);
+void aic_switch(struct errand *errand);
+void aic_log(struct errand *errand);
+void aic_log_tail(struct errand *errand);
 
 /* An error in OpenAI's shape. */
 void answer_fault(struct route_answer *answer, vgw_fault fault, const char *message);

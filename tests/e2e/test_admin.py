@@ -279,13 +279,40 @@ def test_models_are_loaded_and_unloaded_as_openai_lists_them():
 
 
 def test_llama_swap_ollama_and_llama_server_find_their_routes():
-    with Admin({"a": model("a")}) as gateway:
+    with Admin({"a": model("a", aliases=["org/a"]), "b": model("b", unlisted=True)}) as gateway:
+        def running():
+            return [(entry["model"], entry["state"]) for entry in gateway.json("GET", "/running")["running"]]
         assert gateway.json("POST", "/models/load", {"model": "a"}) == {"success": True}
-        wait_until(lambda: gateway.json("GET", "/running") == {"running": [{"model": "a", "state": "ready"}]}, 10, "a")
-        assert [entry["name"] for entry in gateway.json("GET", "/api/ps")["models"]] == ["a"]
+        wait_until(lambda: running() == [("a", "ready")], 10, "a")
+        entry = gateway.json("GET", "/running")["running"][0]
+        assert entry["proxy"] == gateway.model("a")["replicas"][0]["endpoint"] and entry["ttl"] == 0
+        entry = gateway.json("GET", "/api/ps")["models"][0]
+        assert entry["name"] == entry["model"] == "a" and len(entry["digest"]) == 64 and entry["expires_at"] > "2300"
+        assert [entry["name"] for entry in gateway.json("GET", "/api/tags")["models"]] == ["a"]
+        assert gateway.json("GET", "/api/version")["version"]
         assert gateway.json("POST", "/api/models/unload/a?wait=1")["msg"] == "ok"
         gateway.json("POST", "/models/load?wait=1", {"model": "a"})
         assert gateway.json("GET", "/unload")["msg"] == "ok"
-        wait_until(lambda: gateway.json("GET", "/running") == {"running": []}, 10, "nothing")
+        wait_until(lambda: running() == [], 10, "nothing")
         gateway.json("POST", "/models/load?wait=1", {"model": "a"})
         assert gateway.json("POST", "/models/unload?wait=1", {"model": "a"}) == {"success": True}
+
+
+def test_upstream_loads_the_model_and_hands_the_rest_of_the_path_on():
+    with Admin({"a": model("a", aliases=["org/a", "org"]), "b": model("b")}, default_model="b") as gateway:
+        for name in ("a", "org/a", "org%2Fa", "org"):
+            assert gateway.json("GET", f"/upstream/{name}/v1/models")["data"][0]["id"] == "a"
+            assert gateway.model("a")["state"] == "ready"
+        body = gateway.json("POST", "/upstream/b/v1/chat/completions", chat_body("b"))
+        assert body["model"] == "b" and gateway.model("a")["state"] == "absent"
+        for path in ("nobody/v1/models", "a2/v1/models", "", "a//v1/models"):
+            assert gateway.ask("GET", "/upstream/" + path).status in (400, 404), path
+        for path in ("b/sleep", "b/wake_up", "b/v1/load_lora_adapter", "b/collective%5Frpc", "org%2Fa/../sleep"):
+            assert gateway.ask("POST", "/upstream/" + path).status in (400, 403, 404), path
+
+
+def test_facades_can_be_switched_off():
+    with Admin({"a": model("a")}, compat={"llama_swap": False, "ollama": False}) as gateway:
+        for method, path in [("GET", "/running"), ("GET", "/unload"), ("POST", "/unload"), ("POST", "/api/models/unload/a"),
+                             ("GET", "/upstream/a/v1/models"), ("GET", "/api/ps"), ("GET", "/api/tags"), ("GET", "/api/version")]:
+            assert gateway.ask(method, path).status == 404, path

@@ -126,6 +126,13 @@ def test_everything_but_health_needs_the_key(gateway):
     assert curl(gateway, "http://localhost:5050/api/models", "-H", "X-API-Key: sk-other-0123456789").status == 401
 
 
+def test_authentication_can_be_switched_off_and_metrics_are_there():
+    with Engine("--served-model-name", TINY, "--tokens", "2") as engine, \
+            from_environment(MODEL_ROUTE_tiny=engine.url, API_KEY=KEY, AUTH_REQUIRED="false", METRICS_PUBLIC="true") as gateway:
+        assert ask(gateway, "/api/chat", '{"message": "hi"}', *JSON).status == 200
+        assert b"vllmgw_" in curl(gateway, "http://localhost:5050/metrics").body
+
+
 def test_an_engine_that_comes_later_is_found(tiny):
     with Engine("--served-model-name", BIG) as engine:
         url = engine.url

@@ -9,7 +9,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from compat import curl, from_environment, print_config  # noqa: E402
-from engine import Engine  # noqa: E402
+from engine import Engine, binary  # noqa: E402
+from gateway import Gateway  # noqa: E402
 
 HERMES = "hermes-2-pro-mistral-7b"
 NAMES = [HERMES, "beta", "gamma"]
@@ -41,6 +42,31 @@ def test_its_health_check_says_ok(gateway):
     answer = curl(gateway, "http://vllm-router:8010/health")
     assert answer.status == 200 and answer.body == b"OK"
     assert curl(gateway, "http://vllm-router:8010/health", "-H", "Accept: application/json").json()["ok"] is True
+
+
+def test_its_container_is_healthy(gateway):
+    """wget --spider -q http://localhost:8010/health, which asks with HEAD"""
+    answer = gateway.request("HEAD", "/health")
+    assert answer.status == 200 and not answer.after
+
+
+def test_its_commands_work_before_a_server_whose_list_of_models_is_what_it_has_loaded():
+    """The words of its preset, POST and DELETE of /v1/models, against a server that understands them: one of ours."""
+    def process(name):
+        command = [binary("vllmgw-engine"), "--port", "${PORT}", "--model", name, "--tokens", "10", "--load-time", "50ms"]
+        return {"backend": {"kind": "process", "command": command, "stop_timeout": "5s"}}
+    served = {name: f"org/{name}" for name in NAMES}
+    residency = {"max_resident": 3, "min_resident": "0s"}
+    with Gateway({name: process(name) for name in served.values()}, compat={"model_router": True}, residency=residency) as server, \
+            from_environment(VLLM_BASE_URL=server.url + "/v1", VLLMGW_MODELS=json.dumps(served),
+                             VLLMGW_RESIDENCY_MIN_RESIDENT="0s") as gateway:
+        assert loaded(gateway) == loaded(server) == set()
+        for model, now in [(HERMES, {HERMES}), ("beta", {HERMES, "beta"}), (HERMES, {HERMES, "beta"}),
+                           ("gamma", {HERMES, "gamma"})]:
+            answer = complete(gateway, model)
+            assert answer.status == 200 and answer.json()["model"] == served[model], answer
+            assert loaded(gateway) == now and loaded(server) == {served[name] for name in now}
+        assert [line["path"] for line in server.access() if line["method"] == "DELETE"] == ["/v1/models/org%2Fbeta"]
 
 
 def test_its_commands_load_two_models_and_put_out_the_one_used_least_recently(gateway):

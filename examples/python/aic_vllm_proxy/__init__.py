@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""So that notebooks written for AIC vLLM Proxy keep their import."""
