@@ -26,10 +26,9 @@ enum {
 	OVERLAP_S = 2,           /* the daemon's clock may be a little behind ours */
 };
 
-/* type=container, event=die (Podman: died), only ours: as a query */
-#define FILTERS                                                                                                   \
-	"%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22die%22%2C%22died%22%5D%2C%22label%22%3A%5B" \
-	"%22vllmgw.nonce%22%5D%7D"
+/* type=container, event=die (Podman: died), as a query. Whose they are is told by the ids: Podman knows labels only with
+ * their values. */
+#define FILTERS "%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22die%22%2C%22died%22%5D%7D"
 
 struct vgw__docker_events {
 	struct vgw__docker_client *client; /* const after new, down to stop_fd */
