@@ -41,15 +41,15 @@ static bool fits(const struct vgw__simulation *s, struct engine *engines, int32_
 		return false;
 	engines[wanted].devices = left ? 0 : model->devices;
 	for (int32_t d = 0; d < s->device_count; d++) {
-		bool is_choice = left && ((model->devices >> d) & 1u);
+		bool is_choice = model->devices_needed && ((model->devices >> d) & 1u);
 		bool has_room = !s->devices[d].budget_bytes ||
 				model->awake_bytes[d] <= free_bytes(s, engines, d);
 
-		if (is_choice && has_room) {
+		if (is_choice && has_room && left) {
 			engines[wanted].devices |= 1u << d;
 			left--;
 		}
-		if (!is_choice && !has_room && !(model->devices_needed && ((model->devices >> d) & 1u)))
+		if (!is_choice && !has_room)
 			return false;
 	}
 	return left == 0;

@@ -24,6 +24,7 @@ struct engine {
 	bool is_idle_due;
 	bool is_watched;
 	uint32_t gate_ticket;
+	uint32_t devices; /* of its last start */
 	uint32_t in_flight;
 	uint64_t arrivals;
 	int64_t last_used_ms;
