@@ -325,13 +325,23 @@ static void check_references(
 
 /* --- devices --- */
 
+/* "host" alone leaves the others to be discovered. */
+static bool names_devices(const struct config *config)
+{
+	for (size_t i = 0; i < config->devices.count; i++) {
+		if (strcmp(config->devices.items[i].device, "host") != 0)
+			return true;
+	}
+	return false;
+}
+
 static int64_t get_budget(const struct config *config, const char *device, bool *is_known)
 {
 	for (size_t i = 0; i < config->devices.count; i++) {
 		if (strcmp(config->devices.items[i].device, device) == 0)
 			return config->devices.items[i].bytes;
 	}
-	*is_known = strcmp(device, "host") == 0 || config->devices.count == 0;
+	*is_known = strcmp(device, "host") == 0 || strcmp(device, "each") == 0 || !names_devices(config);
 	return -1;
 }
 

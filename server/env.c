@@ -71,7 +71,8 @@ static size_t get_name_len(const char *text)
 
 static bool is_slot(const char *name, size_t len)
 {
-	static const char *const names[] = { "PORT", "MODEL", "DEVICES", "DEVICE" };
+	static const char *const names[] = { "PORT", "MODEL", "DEVICES", "DEVICE",
+		"GPU_MEMORY_UTILIZATION" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0)

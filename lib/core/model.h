@@ -46,6 +46,8 @@ struct vgw_model {
 	vgw_balance balance;
 	uint32_t max_loras;
 	int64_t lora_timeout_ms;
+	uint32_t tensor_parallel; /* as given; 0: not */
+	uint32_t width; /* the same, or what its arguments say; never 0 */
 	bool is_unlisted;
 	bool is_pinned;
 };
