@@ -74,6 +74,8 @@ vgw_status vgw__configure_devices(vgw_residency *residency, const vgw_residency_
 		if (!name || !name[0] || strlen(name) >= VGW__NAME_SIZE)
 			return vgw_error_set(err, VGW_INVALID, 0, "device %zu: its name must have 1 to %d bytes", i + 1,
 				VGW__NAME_SIZE - 1);
+		if (strcmp(name, each_name) == 0)
+			return vgw_error_set(err, VGW_INVALID, 0, "a device cannot be called '%s': it stands for all", name);
 		if (strcmp(name, host_name) != 0) {
 			if (vgw__configure_find_device(residency, name) >= 0)
 				return vgw_error_set(err, VGW_INVALID, 0, "device '%s' is given twice", name);
@@ -104,10 +106,14 @@ static vgw_status place_of(vgw_residency *residency, const vgw_model *model, con
 		model->name, device);
 }
 
-/* Which devices it runs on: as listed; else those it says it takes memory on; else any, so all of them. */
-static vgw_status choose_devices(vgw_residency *residency, const vgw_model *model, uint32_t *mask, vgw_error *err)
+/* Which devices it may run on: as listed; else those it says it takes memory on; else any. Of an engine that nobody can
+ * tell where to run, the first is believed. */
+static vgw_status choose_devices(vgw_residency *residency, const vgw_model *model, uint32_t flags, uint32_t *mask,
+	vgw_error *err)
 {
 	vgw_status status = VGW_OK;
+	uint32_t named;
+	bool is_placed;
 	int32_t place;
 
 	*mask = 0;
@@ -123,10 +129,12 @@ static vgw_status choose_devices(vgw_residency *residency, const vgw_model *mode
 		if (status == VGW_OK && place != HOST_PLACE)
 			*mask |= 1u << place;
 	}
-	if (status == VGW_OK && !*mask && residency->is_naming_devices && !residency->device_names[0][0])
+	named = *mask;
+	if (status == VGW_OK && !named && residency->is_naming_devices && !residency->device_names[0][0])
 		(void)vgw__configure_add_device(residency, "gpu0");
-	for (int32_t i = 0; !*mask && i < HOST_PLACE && residency->device_names[i][0]; i++)
-		*mask |= 1u << i;
+	is_placed = (flags & VGW_CONTROLLER_PLACEABLE) && !residency->is_naming_devices;
+	for (int32_t i = 0; status == VGW_OK && !named && i < HOST_PLACE && residency->device_names[i][0]; i++)
+		*mask |= is_placed || i == 0 ? 1u << i : 0;
 	return status;
 }
 
@@ -252,7 +260,7 @@ vgw_status vgw__configure_model(vgw_residency *residency, const vgw_model *model
 		.ttl_stop_ms = options->idle_stop_ms,
 	};
 	json_decref(backend);
-	status = choose_devices(residency, model, &config->devices, err);
+	status = choose_devices(residency, model, flags, &config->devices, err);
 	if (status == VGW_OK)
 		status = choose_width(residency, model, flags, config, err);
 	if (status == VGW_OK)

@@ -184,7 +184,8 @@ void vgw__memory_after(struct vgw__operation *operation)
 			continue;
 		share->taken = share->free_before > now ? share->free_before - now : 0;
 		operation->footprint[d] = share->taken;
-		operation->has_footprint = true;
+		/* on one of several perhaps nothing; on none of them means that they do not show it */
+		operation->has_footprint = operation->has_footprint || share->taken;
 		charge(operation, d, share->taken);
 	}
 }
