@@ -304,8 +304,8 @@ enum {
 	XX("mounts", TEXTS, 0, 0, NULL, "[]", 0, none,                                                       \
 		"Folders or volumes in the container: /FOLDER:/TARGET, VOLUME:/TARGET, :ro at the end")      \
 	XX("gpus", GPUS, 0, 0, NULL, "auto", 0, none,                                                        \
-		"GPUs of the container: auto (those it is placed on; none without devices), all (the same, " \
-		"every GPU without devices), none, how many, or a list of numbers and UUIDs")                \
+		"GPUs of the container: auto (those it is placed on; none without devices), all (those of "  \
+		"the model's devices, if it names some), none, how many, or a list of numbers and UUIDs")    \
 	XX("network", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                       \
 		"Network to attach to; the engine is reached by its address there; host: the machine's; "    \
 		"null: the default, and a published port")                                                   \

@@ -102,7 +102,9 @@ static void put_gpus(struct body *body)
 
 	if (!vgw__docker_config_wants_gpus(config, body->launch->devices))
 		return;
-	if (config->gpu_ids.count == 0 && !vgw__placed_split(&placed, devices_of(body)))
+	/* without devices of its own, all are all */
+	if (config->gpu_ids.count == 0 && (config->gpu_count >= 0 || config->devices[0]) &&
+		!vgw__placed_split(&placed, devices_of(body)))
 		body->has_failed = true;
 	request = json_pack("{s:s, s:[[s]]}", "Driver", "", "Capabilities", "gpu");
 	if (config->gpu_ids.count > 0)

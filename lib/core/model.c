@@ -126,6 +126,20 @@ static uint32_t read_width(const json_t *arguments)
 	return width;
 }
 
+/* Whoever gives a container GPUs by himself has decided. */
+static uint32_t width_of(const json_t *backend)
+{
+	const json_t *gpus = json_object_get(backend, "gpus");
+	const char *word = json_string_value(gpus);
+	json_int_t count = json_integer_value(gpus);
+
+	if (json_is_array(gpus) || (word && strcmp(word, "all") == 0))
+		return VGW__WIDTH_ALL;
+	if (count > 0 && count <= WIDTH_MAX)
+		return (uint32_t)count;
+	return read_width(json_object_get(backend, "command")) * read_width(json_object_get(backend, "args"));
+}
+
 static vgw_status read_backend(vgw_model *model, vgw_error *err)
 {
 	json_error_t why;
@@ -137,9 +151,7 @@ static vgw_status read_backend(vgw_model *model, vgw_error *err)
 		status = vgw_error_set(err, VGW_INVALID, 0, "model '%s': its backend is no JSON object", model->name);
 	else if (key && *key && !(model->upstream_auth = vgw__printf("Bearer %s", key)))
 		status = VGW_NOMEM;
-	model->width = model->tensor_parallel;
-	if (!model->width)
-		model->width = read_width(json_object_get(object, "command")) * read_width(json_object_get(object, "args"));
+	model->width = model->tensor_parallel ? model->tensor_parallel : width_of(object);
 	json_decref(object);
 	return status;
 }

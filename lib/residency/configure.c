@@ -159,12 +159,13 @@ static vgw_status choose_width(const vgw_residency *residency, const vgw_model *
 		return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': tensor_parallel is %u, but nobody can tell an "
 			"engine of kind '%.20s' which devices to use; name those it does under devices", model->name,
 			(unsigned)model->tensor_parallel, model->kind);
-	if (!is_placed || (residency->is_naming_devices && !model->tensor_parallel))
+	if (!is_placed || model->width == VGW__WIDTH_ALL ||
+		(residency->is_naming_devices && !model->tensor_parallel))
 		return VGW_OK;
 	if (model->width > (uint32_t)count)
 		return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s' takes %u devices (%s), but there %s only %d it may "
 			"run on", model->name, (unsigned)model->width,
-			model->tensor_parallel ? "tensor_parallel" : "by its arguments", count == 1 ? "is" : "are", (int)count);
+			model->tensor_parallel ? "tensor_parallel" : "as its backend says", count == 1 ? "is" : "are", (int)count);
 	config->devices_needed = (int32_t)model->width;
 	return VGW_OK;
 }

@@ -30,10 +30,12 @@ static json_t *pack_memory(const vgw_residency *residency, const int64_t *bytes)
 	return memory;
 }
 
-/* Where it is; of one that is nowhere, nothing. */
-static json_t *pack_place(const vgw_residency *residency, const struct vgw__replica_view *view)
+/* Where it is; nothing of one that is nowhere, or of which nobody ever said it. */
+static json_t *pack_place(const vgw_residency *residency, const struct vgw__instance *instance,
+	const struct vgw__replica_view *view)
 {
-	bool is_nowhere = view->state == VGW__STATE_ABSENT || view->state == VGW__STATE_BACKOFF;
+	bool is_unsaid = residency->is_naming_devices && instance && !instance->model->devices.count;
+	bool is_nowhere = is_unsaid || view->state == VGW__STATE_ABSENT || view->state == VGW__STATE_BACKOFF;
 
 	return vgw__placement_pack(residency, is_nowhere ? 0 : view->devices);
 }
@@ -93,7 +95,7 @@ static json_t *pack_replica(const vgw_residency *residency, struct vgw__engine *
 		(json_int_t)(now_ms - view->since_ms), "last_used_ms",
 		view->last_used_ms ? json_integer(now_ms - view->last_used_ms) : json_null(), "last_error",
 		text_or_null(engine->failure), "failures", (int)view->failures, "memory_bytes",
-		pack_memory(residency, view->bytes), "devices", pack_place(residency, view));
+		pack_memory(residency, view->bytes), "devices", pack_place(residency, instance, view));
 	vgw__free(id);
 	return replica;
 }

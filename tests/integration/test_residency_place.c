@@ -339,7 +339,7 @@ static void a_model_that_needs_more_devices_than_there_are_is_refused(void **sta
 	assert_int_equal(try_apply(residency, models, &err), VGW_INVALID);
 	assert_string_equal(err.text, "model 'a' takes 5 devices (tensor_parallel), but there are only 4 it may run on");
 	assert_int_equal(try_apply(residency, others, &err), VGW_INVALID);
-	assert_string_equal(err.text, "model 'a' takes 8 devices (by its arguments), but there are only 4 it may run on");
+	assert_string_equal(err.text, "model 'a' takes 8 devices (as its backend says), but there are only 4 it may run on");
 	vgw_residency_free(residency);
 }
 
