@@ -292,7 +292,8 @@ static bool is_known(const struct env *env, const char *name)
 {
 	char known[NAME_BYTES];
 
-	if (strcmp(name, PREFIX "CONFIG") == 0 || strcmp(name, PREFIX "MODELS") == 0)
+	if (strcmp(name, PREFIX "CONFIG") == 0 || strcmp(name, PREFIX "MODELS") == 0 ||
+		strcmp(name, PREFIX "NVML") == 0) /* the library's: another file of the driver's */
 		return true;
 	for (const struct env_use *use = env->uses; use; use = use->next) {
 		if (strcmp(use->name, name) == 0)

@@ -6,12 +6,13 @@ import pathlib
 import re
 import subprocess
 import sys
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from gateway import Gateway, binary  # noqa: E402
 
 DEVICES = {f"gpu{number}": {"memory": "24GiB"} for number in range(4)}
-RESIDENCY = {"max_resident": 0, "min_resident": "0s"}
+RESIDENCY = {"max_resident": 4, "min_resident": "0s"}
 
 
 def model(name, *args, memory="20GiB", backend=None, **keys):
@@ -25,9 +26,14 @@ def vllmgw(gateway, *args):
                           check=True).stdout
 
 
+def get(gateway, path):
+    with urllib.request.urlopen(gateway.url + path, timeout=20) as answer:
+        return json.load(answer)
+
+
 def replica(gateway, name):
-    state = gateway.ask("GET", "/admin/state").json()
-    return next(model for model in state["models"] if model["name"] == name)["replicas"][0]
+    models = get(gateway, "/admin/state")["models"]
+    return next(model for model in models if model["name"] == name)["replicas"][0]
 
 
 def parts(gateway, name, what):
@@ -48,13 +54,13 @@ def test_engines_see_the_devices_they_were_given():
         assert "CUDA_VISIBLE_DEVICES=3" in parts(gateway, "b", "environ") and "ON=3" in parts(gateway, "b", "environ")
         assert parts(gateway, "a", "cmdline")[-3:-1] == ["--gpu-memory-utilization", "0.833"]
 
-        assert re.search(r"^wide +ready +- +40.0 GiB +gpu1,gpu2 +http", vllmgw(gateway, "ps"), re.M)
+        assert re.search(r"^wide +ready +- +40\.0GiB +gpu1,gpu2 +http", vllmgw(gateway, "ps"), re.M)
         assert re.search(r"^  on gpu\d,gpu\d: those who leave them cost least$", vllmgw(gateway, "explain", "other"), re.M)
-        devices = {device["name"]: device for device in gateway.ask("GET", "/admin/state").json()["devices"]}
+        devices = {device["name"]: device for device in get(gateway, "/admin/state")["devices"]}
         assert [devices[name]["models"] for name in sorted(DEVICES)] == [["a"], ["wide"], ["wide"], ["b"]]
 
         assert gateway.chat("other").status == 200
-        decisions = gateway.ask("GET", "/admin/decisions").json()
+        decisions = get(gateway, "/admin/decisions")
         evicted = next(one for one in decisions if one["kind"] == "evict" and one["model"] == "other")
         assert evicted["devices"] == replica(gateway, "other")["devices"] and len(evicted["devices"]) == 2
 
@@ -66,4 +72,4 @@ def test_a_set_larger_than_the_machine_is_refused_at_the_start(tmp_path):
     path.write_text(json.dumps(config))
     run = subprocess.run([binary("vllmgw-server"), "-c", str(path)], capture_output=True, text=True, timeout=30, check=False)
     assert run.returncode == 78
-    assert "model 'huge' takes 8 devices (tensor_parallel), but there are only 4 it may run on" in run.stderr
+    assert "models.huge.tensor_parallel: takes 8 devices, but there are only 4 it may run on" in run.stderr
