@@ -65,8 +65,6 @@ void sim_describe(uint64_t choice, char *text, size_t room)
 
 /* --- configurations --- */
 
-enum { HOST = 4 };
-
 /* Fixed sets of two devices; of four also some of those that may be taken. */
 static void draw_places(struct vgw__model_config *config, int32_t gpus, uint64_t r)
 {
@@ -90,7 +88,7 @@ static void draw_model(struct world *world, int32_t m, int32_t gpus, uint64_t r)
 	config->can_sleep = (r >> 16) % 3 != 0;
 	for (int32_t d = 0; d < gpus && config->can_sleep; d++)
 		config->asleep_bytes[d] = ((config->devices >> d) & 1u) ? 1 : 0;
-	config->asleep_bytes[HOST] = config->can_sleep ? 3 + (int64_t)((r >> 20) % 4) : 0;
+	config->asleep_bytes[gpus] = config->can_sleep ? 3 + (int64_t)((r >> 20) % 4) : 0;
 	config->groups = (r >> 24) % 4 == 0 ? 1 : 0;
 	config->ttl_sleep_ms = (r >> 26) % 3 == 0 ? 20000 : 0;
 	config->ttl_stop_ms = (r >> 28) % 3 == 0 ? 60000 : 0;
@@ -124,19 +122,20 @@ static void draw_residency(struct world *world, uint64_t r)
 bool sim_begin(struct world *world, uint64_t seed)
 {
 	uint64_t r = sim_choice(seed, UINT32_MAX);
+	int32_t gpus = (r >> 40) & 1u ? 4 : 2;
 
 	memset(world, 0, sizeof(*world));
 	world->limits =
-		(struct vgw__planner_limits){.models = 2 + (int32_t)(r % 4), .devices = HOST + 1, .waiters = 16};
+		(struct vgw__planner_limits){.models = 2 + (int32_t)(r % 4), .devices = gpus + 1, .waiters = 16};
 	world->devices[0].budget_bytes = (r >> 4) & 1u ? 12 : 0;
 	world->devices[1].budget_bytes = 10;
 	world->devices[2].budget_bytes = 10;
 	world->devices[3].budget_bytes = 12;
-	world->devices[HOST].budget_bytes = 8;
-	world->devices[HOST].is_host = true;
+	world->devices[gpus].budget_bytes = 8;
+	world->devices[gpus].is_host = true; /* the last one */
 	draw_residency(world, r >> 8);
 	for (int32_t m = 0; m < world->limits.models; m++)
-		draw_model(world, m, (r >> 40) & 1u ? 4 : 2, sim_choice(seed, UINT32_MAX - 1u - (uint64_t)m));
+		draw_model(world, m, gpus, sim_choice(seed, UINT32_MAX - 1u - (uint64_t)m));
 	world->now_ms = 1000;
 	return world_begin(world);
 }

@@ -278,6 +278,25 @@ static void an_adopted_engine_keeps_the_set_it_runs_on(void **unused)
 	assert_int_equal(use(B), 1);
 }
 
+static void an_engine_found_where_it_may_not_run_or_nobody_knows_where_goes(void **unused)
+{
+	struct vgw__event adopt = {.kind = VGW__EVENT_ADOPT, .model = A, .depth = VGW__DEPTH_STOP, .devices = 8};
+
+	(void)unused;
+	let_run_on(A, 7, 1, 8);
+	go();
+	w.model[A].has_engine = w.model[A].is_awake = w.model[A].holds_awake = true;
+	w.model[A].devices = 1; /* what it is charged for until it has gone */
+	assert_int_equal(world_step(&w, &adopt), VGW__REASON_NO_ROOM);
+	world_settle(&w);
+	assert_int_equal(world_state(&w, A), VGW__STATE_ABSENT);
+	w.model[A].has_engine = w.model[A].is_awake = w.model[A].holds_awake = true;
+	adopt.devices = 0;
+	assert_int_equal(world_step(&w, &adopt), VGW__REASON_NO_ROOM);
+	world_settle(&w);
+	assert_int_equal(world_state(&w, A), VGW__STATE_ABSENT);
+}
+
 static void what_was_measured_on_one_device_is_believed_of_the_others(void **unused)
 {
 	const int64_t bytes[] = {4, -1, -1, -1, -1};
@@ -373,6 +392,7 @@ int main(void)
 		TEST(who_is_in_use_makes_it_wait_and_not_go_elsewhere_half),
 		TEST(a_sleeper_wakes_where_its_residue_lies),
 		TEST(an_adopted_engine_keeps_the_set_it_runs_on),
+		TEST(an_engine_found_where_it_may_not_run_or_nobody_knows_where_goes),
 		TEST(what_was_measured_on_one_device_is_believed_of_the_others),
 		TEST(nobody_leaves_where_there_is_room_and_the_answer_is_always_the_same),
 	};
