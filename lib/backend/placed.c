@@ -27,8 +27,9 @@ vgw_status vgw__placed_read_auto(const struct vgw__settings *settings, bool *is_
 	*is_auto = strcmp(word, "auto") == 0;
 	if (status != VGW_OK || *is_auto || strcmp(word, "none") == 0)
 		return status;
-	return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': backend.gpu_memory_utilization is '%.40s'; expected auto "
-		"or none (a number goes into the engine's arguments)", settings->model, word);
+	return vgw_error_set(err, VGW_INVALID, 0,
+		"model '%.60s': backend.gpu_memory_utilization is '%.40s'; expected auto or none "
+		"(a number goes into the engine's arguments)", settings->model, word);
 }
 
 bool vgw__placed_add_share(struct vgw__strings *argv, const char *share)

@@ -214,7 +214,8 @@ static vgw_status expand_env(const struct vgw__process_config *config, struct vg
 	const struct vgw__template_variable *variables, const struct vgw__launch *launch, vgw_error *err)
 {
 	bool is_done = vgw__process_env_set(env, VGW__NONCE_NAME, strlen(VGW__NONCE_NAME), launch->nonce) &&
-		vgw__process_env_inherit(env, environ, &config->inherit) && set_defaults(config, launch->devices ? launch->devices : config->devices, env);
+		vgw__process_env_inherit(env, environ, &config->inherit) &&
+		set_defaults(config, launch->devices ? launch->devices : config->devices, env);
 
 	for (size_t i = 0; is_done && i < config->env.count; i++) {
 		const char *entry = config->env.items[i];
@@ -239,8 +240,8 @@ vgw_status vgw__process_config_expand(const struct vgw__process_config *config, 
 	const struct vgw__template_variable variables[] = {
 		{ "PORT", launch->port }, { "MODEL", config->served_name },
 		{ "DEVICES", launch->devices ? launch->devices : config->devices }, { "HOST", config->host },
-		{ "GPU_MEMORY_UTILIZATION", vgw__placed_print_share(share, launch->share) }, { "NONCE", launch->nonce },
-		{ NULL, NULL },
+		{ "GPU_MEMORY_UTILIZATION", vgw__placed_print_share(share, launch->share) },
+		{ "NONCE", launch->nonce }, { NULL, NULL },
 	};
 
 	for (size_t i = 0; i < config->command.count; i++) {

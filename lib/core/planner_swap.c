@@ -39,7 +39,9 @@ static bool is_possible(const struct vgw__planner *p, const struct vgw__replica 
 	}
 	vgw__budget_project(p, marks, wanted, &projection);
 	devices = vgw__place_fitting(p, wanted, &projection);
-	return (devices || !vgw__place_is_open(wanted)) && !vgw__budget_lacks(p, wanted, devices, &projection, &shortage);
+	if (!devices && vgw__place_is_open(wanted))
+		return false;
+	return !vgw__budget_lacks(p, wanted, devices, &projection, &shortage);
 }
 
 enum vgw__reason vgw__swap_admit(struct vgw__planner *p, struct vgw__replica *r)

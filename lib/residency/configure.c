@@ -75,7 +75,8 @@ vgw_status vgw__configure_devices(vgw_residency *residency, const vgw_residency_
 			return vgw_error_set(err, VGW_INVALID, 0, "device %zu: its name must have 1 to %d bytes", i + 1,
 				VGW__NAME_SIZE - 1);
 		if (strcmp(name, each_name) == 0)
-			return vgw_error_set(err, VGW_INVALID, 0, "a device cannot be called '%s': it stands for all", name);
+			return vgw_error_set(err, VGW_INVALID, 0, "a device cannot be called '%s': it stands for all",
+				name);
 		if (strcmp(name, host_name) != 0) {
 			if (vgw__configure_find_device(residency, name) >= 0)
 				return vgw_error_set(err, VGW_INVALID, 0, "device '%s' is given twice", name);
@@ -163,9 +164,10 @@ static vgw_status choose_width(const vgw_residency *residency, const vgw_model *
 		(residency->is_naming_devices && !model->tensor_parallel))
 		return VGW_OK;
 	if (model->width > (uint32_t)count)
-		return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s' takes %u devices (%s), but there %s only %d it may "
-			"run on", model->name, (unsigned)model->width,
-			model->tensor_parallel ? "tensor_parallel" : "as its backend says", count == 1 ? "is" : "are", (int)count);
+		return vgw_error_set(err, VGW_INVALID, 0,
+			"model '%.60s' takes %u devices (%s), but there %s only %d it may run on", model->name,
+			(unsigned)model->width, model->tensor_parallel ? "tensor_parallel" : "as its backend says",
+			count == 1 ? "is" : "are", (int)count);
 	config->devices_needed = (int32_t)model->width;
 	return VGW_OK;
 }
@@ -199,8 +201,9 @@ static vgw_status measure(vgw_residency *residency, const vgw_model *model, stru
 		if (place == HOST_PLACE)
 			config->asleep_bytes[place] = bytes;
 		else if (config->devices_needed && !((config->devices >> place) & 1u))
-			return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': memory on '%.60s', which is none of its "
-				"devices", model->name, model->memory[i].device);
+			return vgw_error_set(err, VGW_INVALID, 0,
+				"model '%.60s': memory on '%.60s', which is none of its devices", model->name,
+				model->memory[i].device);
 		else
 			config->awake_bytes[place] = bytes;
 	}

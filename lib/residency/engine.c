@@ -210,7 +210,8 @@ vgw_status vgw__instance_new(struct vgw__instance **out, vgw_residency *residenc
 		.backend_json = model->backend_json, .state_dir = residency->state_dir, .devices = devices,
 		.sleep_level = model->sleep_level,
 	};
-	vgw_status status = instance && replica && vgw__placement_print(residency, model, ~0u, devices, sizeof(devices)) ? VGW_OK : VGW_NOMEM;
+	bool is_made = instance && replica && vgw__placement_print(residency, model, ~0u, devices, sizeof(devices));
+	vgw_status status = is_made ? VGW_OK : VGW_NOMEM;
 
 	*out = NULL;
 	if (status == VGW_OK) {

@@ -189,7 +189,8 @@ static vgw_status check(struct apply *apply)
 		if (change->is_new && room-- == 0)
 			return vgw_error_set(apply->ask.err, VGW_NO_CAPACITY, 0, "more than max_models (%d) models",
 				residency->limits.models);
-		status = vgw__configure_model(residency, change->model, flags_of(change), &change->config, apply->ask.err);
+		status = vgw__configure_model(residency, change->model, flags_of(change), &change->config,
+			apply->ask.err);
 		if (status != VGW_OK)
 			return status;
 	}

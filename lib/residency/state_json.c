@@ -251,8 +251,8 @@ static json_t *pack_rows(const vgw_residency *residency, const struct vgw__decis
 
 static json_t *pack_decision(const vgw_residency *residency, const struct vgw__decision *decision)
 {
-	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s?}", "number", (json_int_t)decision->number, "at_ms",
-		(json_int_t)decision->at_ms, "kind", vgw__decision_name(decision->kind), "model",
+	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s?}", "number",
+		(json_int_t)decision->number, "at_ms", (json_int_t)decision->at_ms, "kind", vgw__decision_name(decision->kind), "model",
 		name_of(residency, decision->model), "why", decision->why ? decision->why : "", "eta_ms",
 		integer_or_null(decision->eta_ms), "chosen",
 		pack_rows(residency, decision->chosen, decision->chosen_count), "rejected",
