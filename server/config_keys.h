@@ -208,11 +208,9 @@ enum {
 		"Memory the model takes, per device it runs on; each: on all that are not named; "           \
 		"host: asleep; empty: learned at its first load")                                            \
 	XX("devices", TEXTS, 0, 0, NULL, "[]", 0, devices,                                                   \
-		"Devices the model may be placed on; empty: any. With fewer needed than named, each cold "   \
-		"start chooses")                                                                             \
+		"Devices it may be placed on, of which each cold start takes what it needs; empty: any")     \
 	XX("tensor_parallel", NUMBER, 1, 64, NULL, "null", CONFIG_NULLABLE, tensor_parallel,                 \
-		"How many of its devices an engine takes; null: as its arguments say "                       \
-		"(--tensor-parallel-size and the like), else one")                                           \
+		"Devices an engine takes; null: as its arguments say (--tensor-parallel-size), else one")    \
 	XX("pin", FLAG, 0, 0, NULL, "false", 0, is_pinned, "Never evicted")                                  \
 	XX("groups", TEXTS, 0, 0, NULL, "[]", 0, groups,                                                     \
 		"Models that share a group are not resident together")                                       \
