@@ -30,6 +30,7 @@ vgw_status apply_model(vgw_registry *registry, const struct config_model *model,
 	options.group_count = model->groups.count;
 	options.devices = model->devices.items;
 	options.device_count = model->devices.count;
+	options.tensor_parallel = model->tensor_parallel > 0 ? (uint32_t)model->tensor_parallel : 0;
 	options.is_unlisted = model->is_unlisted;
 	options.is_pinned = model->is_pinned;
 	options.sleep_level = (uint32_t)model->sleep_level;
@@ -113,6 +114,7 @@ static vgw_status fill_residency(struct apply_room *room, const struct config *c
 			(uint64_t)never_is_zero(config->devices.items[i].bytes) };
 	options->devices = room->devices;
 	options->device_count = config->devices.count;
+	options->discover_devices = 1;
 	options->preload = config->residency.preload.items;
 	options->preload_count = config->residency.preload.count;
 	options->memory_command = config->residency.memory_command.items;

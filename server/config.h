@@ -116,6 +116,7 @@ struct config_model {
 	enum config_balance balance;
 	struct config_strings groups;
 	struct config_strings devices;
+	int64_t tensor_parallel; /* -1: not given */
 	struct config_memories memory;
 	int64_t sleep_level; /* 0: never asleep */
 	enum config_sleep_mode sleep_mode;

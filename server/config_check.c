@@ -325,13 +325,23 @@ static void check_references(
 
 /* --- devices --- */
 
+/* "host" alone leaves the others to be discovered. */
+static bool names_devices(const struct config *config)
+{
+	for (size_t i = 0; i < config->devices.count; i++) {
+		if (strcmp(config->devices.items[i].device, "host") != 0)
+			return true;
+	}
+	return false;
+}
+
 static int64_t get_budget(const struct config *config, const char *device, bool *is_known)
 {
 	for (size_t i = 0; i < config->devices.count; i++) {
 		if (strcmp(config->devices.items[i].device, device) == 0)
 			return config->devices.items[i].bytes;
 	}
-	*is_known = strcmp(device, "host") == 0 || config->devices.count == 0;
+	*is_known = strcmp(device, "host") == 0 || strcmp(device, "each") == 0 || !names_devices(config);
 	return -1;
 }
 
@@ -355,6 +365,22 @@ static void check_device(struct config_decoder *decoder, const struct config *co
 			config_place_print(&node->place, where, sizeof(where)));
 }
 
+/* As many devices as it takes, where they are named. */
+static void check_width(struct config_decoder *decoder, const struct config *config,
+	const struct config_model *model, const struct node *node, const char *path)
+{
+	const struct node *width = node_get(node, "tensor_parallel");
+	size_t count = model->devices.count;
+
+	for (size_t i = 0; !model->devices.count && i < config->devices.count; i++)
+		count += strcmp(config->devices.items[i].device, "host") != 0;
+	if (!width || width->is_reported || !count || model->tensor_parallel <= (int64_t)count)
+		return;
+	config_report_error(decoder->report, &width->place, config_join(decoder, path, "tensor_parallel"),
+		"takes %" PRId64 " devices, but there %s only %zu it may run on", model->tensor_parallel,
+		count == 1 ? "is" : "are", count);
+}
+
 static void check_devices(struct config_decoder *decoder, const struct config *config,
 	const struct config_model *model, const struct node *node)
 {
@@ -375,6 +401,7 @@ static void check_devices(struct config_decoder *decoder, const struct config *c
 			check_device(decoder, config, item->text, 0, &item->place,
 				config_join(decoder, path, "devices"));
 	}
+	check_width(decoder, config, model, node, path);
 }
 
 void config_check(struct config_decoder *decoder, const struct config *config)

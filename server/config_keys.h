@@ -32,7 +32,7 @@
 	XX(LISTENS, struct config_listens, "an address such as 127.0.0.1:8080 or a list of them")            \
 	XX(SIZES, struct config_memories, "a mapping such as {gpu0: 18GiB}")                                 \
 	XX(VARIABLES, struct config_strings, "a mapping such as {NAME: text}")                               \
-	XX(GPUS, const char *, "all, none, how many, or a list such as [0, 1]")                              \
+	XX(GPUS, const char *, "auto, all, none, how many, or a list such as [0, 1]")                        \
 	XX(OBJECT, const char *, "a mapping such as {temperature: 0.2}")                                     \
 	XX(KEYS, struct config_auth_keys, "a list such as [{name: alice, key: ...}]")                         \
 	XX(DEVICES, struct config_memories, "a mapping such as {gpu0: {memory: 24GiB}}")                     \
@@ -205,8 +205,12 @@ enum {
 	XX("sleep.canary", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, sleep_canary,                          \
 		"Prompt whose answer must be the same after a wake from level 2; null: not compared")        \
 	XX("memory", SIZES, 0, CONFIG_MAX_BYTES, NULL, "{}", 0, memory,                                      \
-		"Memory the model takes, per device; empty: learned at its first load")                      \
-	XX("devices", TEXTS, 0, 0, NULL, "[]", 0, devices, "Devices the model may be placed on; empty: any") \
+		"Memory the model takes, per device it runs on; each: on all that are not named; "           \
+		"host: asleep; empty: learned at its first load")                                            \
+	XX("devices", TEXTS, 0, 0, NULL, "[]", 0, devices,                                                   \
+		"Devices it may be placed on, of which each cold start takes what it needs; empty: any")     \
+	XX("tensor_parallel", NUMBER, 1, 64, NULL, "null", CONFIG_NULLABLE, tensor_parallel,                 \
+		"Devices an engine takes; null: as its arguments say (--tensor-parallel-size), else one")    \
 	XX("pin", FLAG, 0, 0, NULL, "false", 0, is_pinned, "Never evicted")                                  \
 	XX("groups", TEXTS, 0, 0, NULL, "[]", 0, groups,                                                     \
 		"Models that share a group are not resident together")                                       \
@@ -269,9 +273,14 @@ enum {
 #define CONFIG_BACKEND_PROCESS_KEYS(XX)                                                                      \
 	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "process")                                               \
 	XX("command", TEXTS, 0, 0, NULL, NULL, CONFIG_NOT_EMPTY | CONFIG_SLOTS, none,                        \
-		"Program and arguments, no shell; ${PORT}, ${MODEL}, ${DEVICES} are filled at each start")   \
+		"Program and arguments, no shell; ${PORT}, ${MODEL}, ${DEVICES}, "                           \
+		"${GPU_MEMORY_UTILIZATION} are filled at each start")                                        \
 	XX("env", VARIABLES, 0, 0, NULL, "{}", CONFIG_SLOTS, none,                                           \
-		"Environment of the engine; ${PORT}, ${MODEL} and ${DEVICES} as above")                      \
+		"Environment of the engine; ${PORT} and the others as above; CUDA_VISIBLE_DEVICES is its "   \
+		"placement unless set here")                                                                 \
+	XX("gpu_memory_utilization", WORD, 0, 0, "|none|auto", "none", 0, none,                              \
+		"auto: --gpu-memory-utilization is added to the arguments, from the model's memory and the " \
+		"device's size, rounded down")                                                               \
 	XX("start_timeout", DURATION, 1, CONFIG_MAX_MS, NULL, "20m", 0, none,                                \
 		"From the start of the process until it answers")                                            \
 	XX("stop_timeout", DURATION, 0, CONFIG_MAX_MS, NULL, "30s", 0, none,                                 \
@@ -281,16 +290,20 @@ enum {
 	XX("kind", TEXT, 0, 0, NULL, NULL, 0, none, "docker")                                                \
 	XX("image", TEXT, 0, 0, NULL, NULL, 0, none, "Image of the container: name:tag or name@digest")      \
 	XX("args", TEXTS, 0, 0, NULL, "[]", CONFIG_SLOTS, none,                                              \
-		"Arguments of the image's program; ${PORT}, ${MODEL}, ${DEVICES} are filled at each start")  \
+		"Arguments of the image's program; ${PORT}, ${MODEL}, ${DEVICES}, "                          \
+		"${GPU_MEMORY_UTILIZATION} are filled at each start")                                        \
 	XX("entrypoint", TEXTS, 0, 0, NULL, "[]", CONFIG_SLOTS, none,                                        \
 		"Program to run instead of the image's, with its first arguments")                           \
 	XX("env", VARIABLES, 0, 0, NULL, "{}", CONFIG_SLOTS, none,                                           \
-		"Environment of the engine; ${PORT}, ${MODEL} and ${DEVICES} as above")                      \
+		"Environment of the engine; ${PORT} and the others as above")                                \
+	XX("gpu_memory_utilization", WORD, 0, 0, "|none|auto", "none", 0, none,                              \
+		"auto: --gpu-memory-utilization is added to the arguments, from the model's memory and the " \
+		"device's size, rounded down")                                                               \
 	XX("mounts", TEXTS, 0, 0, NULL, "[]", 0, none,                                                       \
 		"Folders or volumes in the container: /FOLDER:/TARGET, VOLUME:/TARGET, :ro at the end")      \
-	XX("gpus", GPUS, 0, 0, NULL, "none", 0, none,                                                        \
-		"GPUs of the container: all (those of the model's devices, if it has some), none, "          \
-		"how many, or a list of numbers and UUIDs")                                                  \
+	XX("gpus", GPUS, 0, 0, NULL, "auto", 0, none,                                                        \
+		"GPUs of the container: auto (those it is placed on; none without devices), all (those of "  \
+		"the model's devices, if it names some), none, how many, or a list of numbers and UUIDs")    \
 	XX("network", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                       \
 		"Network to attach to; the engine is reached by its address there; host: the machine's; "    \
 		"null: the default, and a published port")                                                   \

@@ -213,13 +213,13 @@ bool config_decode_gpus(struct config_decoder *decoder, const struct config_key 
 		text = config_get_text(decoder, key, node, path);
 		if (!text)
 			return false;
-		if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0)
+		if (strcmp(text, "auto") == 0 || strcmp(text, "all") == 0 || strcmp(text, "none") == 0)
 			out->text = config_arena_printf(decoder->arena, "\"%s\"", text);
 		else if (!config_value_parse_number(text, &value.number) && value.number >= 0 && value.number <= 1024)
 			out->text = config_arena_printf(decoder->arena, "%lld", (long long)value.number);
 		else
 			return config_refuse(decoder, key, node, path,
-				"is neither all, none, a number nor a list such as [0, 1]");
+				"is neither auto, all, none, a number nor a list such as [0, 1]");
 		return out->text != NULL;
 	}
 	if (node->kind == NODE_MAP)

@@ -46,7 +46,7 @@ static json_t *make_type(const struct config_key *key)
 		return json_pack(
 			"{s:s,s:{s:s}}", "type", "object", "additionalProperties", "$ref", "#/$defs/text");
 	case CONFIG_GPUS:
-		return json_pack("{s:[{s:[s,s]},{s:s,s:i,s:i},{s:s,s:{s:s}},{s:s}]}", "anyOf", "enum", "all", "none",
+		return json_pack("{s:[{s:[s,s,s]},{s:s,s:i,s:i},{s:s,s:{s:s}},{s:s}]}", "anyOf", "enum", "auto", "all", "none",
 			"type", "integer", "minimum", 0, "maximum", 1024, "type", "array", "items", "$ref",
 			"#/$defs/text", "$ref", "#/$defs/variable");
 	case CONFIG_OBJECT:

@@ -71,7 +71,8 @@ static size_t get_name_len(const char *text)
 
 static bool is_slot(const char *name, size_t len)
 {
-	static const char *const names[] = { "PORT", "MODEL", "DEVICES", "DEVICE" };
+	static const char *const names[] = { "PORT", "MODEL", "DEVICES", "DEVICE",
+		"GPU_MEMORY_UTILIZATION" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
@@ -291,7 +292,8 @@ static bool is_known(const struct env *env, const char *name)
 {
 	char known[NAME_BYTES];
 
-	if (strcmp(name, PREFIX "CONFIG") == 0 || strcmp(name, PREFIX "MODELS") == 0)
+	if (strcmp(name, PREFIX "CONFIG") == 0 || strcmp(name, PREFIX "MODELS") == 0 ||
+		strcmp(name, PREFIX "NVML") == 0) /* the library's: another file of the driver's */
 		return true;
 	for (const struct env_use *use = env->uses; use; use = use->next) {
 		if (strcmp(use->name, name) == 0)

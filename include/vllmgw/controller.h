@@ -48,7 +48,7 @@ typedef struct vgw_replica_spec {
 	const char *replica;      /* "big/0": unique, stable across restarts */
 	const char *backend_json; /* the `backend:` mapping as a JSON object, `kind` included */
 	const char *state_dir;    /* where logs may be written; NULL: nowhere */
-	const char *devices;      /* placement, "0,1"; "" or NULL: none */
+	const char *devices;      /* those it may run on, "0,1"; "" or NULL: any; see vgw_host_get_devices() */
 	uint32_t sleep_level;     /* 0: it never sleeps; adopt() may find it asleep otherwise */
 	uint32_t reserved;
 } vgw_replica_spec;
@@ -96,6 +96,9 @@ typedef struct vgw_controller_ops {
 /** The engine may be up without our doing (a server that is shared): adopt() is asked for every new model, with ""
  *  when nothing is remembered of it, and presence and absence are reported as they are seen. */
 #define VGW_CONTROLLER_SELF_RUNNING 0x4u
+/** activate() starts the engine on the devices of vgw_host_get_devices(). Without it a model of this kind takes all of
+ *  the devices it may run on. */
+#define VGW_CONTROLLER_PLACEABLE 0x8u
 
 /** Tell where the engine listens: a base URL such as "http://127.0.0.1:40001"; may be called again.
  *  Owns: url is copied.  Threads: callback.  Blocks: on DNS, if the host is a name.  Errors: INVALID (not a URL),
@@ -113,6 +116,16 @@ VGW_API bool vgw_host_is_cancelled(const vgw_host *host);
 /** A descriptor that becomes readable when the running operation should give up, to put into a poll().
  *  Owns: borrowed until destroy().  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API int vgw_host_get_cancel_fd(const vgw_host *host);
+
+/** The devices the running activate() is to use, as engines name them: "0,1"; "": as it likes. In adopt(): those the
+ *  engine was started on. NULL: nobody said; then those of the spec hold.
+ *  Owns: borrowed until the operation returns.  Threads: callback.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API const char *vgw_host_get_devices(const vgw_host *host);
+
+/** How much of each of these devices' memory the engine may take, in thousandths of the device; 0: not known. From the
+ *  model's memory, the device's size, and what is free now; rounded down.
+ *  Threads: callback.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API uint32_t vgw_host_get_memory_share(const vgw_host *host);
 
 /** Say how far a start has come: percent 0-100 or -1, and a few words ("loading weights").
  *  Owns: text is copied.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */

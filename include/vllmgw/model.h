@@ -51,7 +51,7 @@ typedef struct vgw_model_options {
 	const char *defaults_json; /* JSON object: keys a request gets when it lacks them; NULL: none */
 	const char *const *strip;  /* top-level keys taken out of requests */
 	size_t strip_count;
-	const vgw_memory *memory;  /* what it takes on each device; none: learned */
+	const vgw_memory *memory;  /* what it takes on each device; "each": on all not named; none: learned */
 	size_t memory_count;
 	const char *const *groups; /* models of one group are not resident together */
 	size_t group_count;
@@ -68,7 +68,7 @@ typedef struct vgw_model_options {
 	vgw_balance balance;       /* among several replicas */
 	uint32_t max_loras;        /* adapters loaded on one replica at a time; 0 = 1 */
 	uint32_t lora_timeout_ms;  /* a request waits so long for its adapter: for a slot, then for the load; 0 = 1 min */
-	uint32_t reserved1;        /* must be 0 */
+	uint32_t tensor_parallel;  /* devices an engine takes, of those it may run on; 0: as its arguments say */
 } vgw_model_options;
 
 #define VGW_MODEL_OPTIONS_INIT { .size = sizeof(vgw_model_options) }

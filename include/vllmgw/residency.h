@@ -48,7 +48,7 @@ typedef struct vgw_residency_options {
 	vgw_logger logger;            /* all zero: silent */
 	const char *state_dir;        /* for engine logs and the state file; NULL: nothing is written */
 	const vgw_memory *devices;    /* at most 15; bytes 0: no budget. "host" holds the sleepers */
-	size_t device_count;          /* 0: models name devices as they like, without budgets */
+	size_t device_count;          /* 0: discovered; or models name devices as they like, without budgets */
 	const char *const *preload;   /* models brought up after the first apply, where there is room */
 	size_t preload_count;
 	uint32_t max_resident;        /* models in memory at a time; 0 = 1 */
@@ -72,6 +72,8 @@ typedef struct vgw_residency_options {
 	size_t memory_command_count;
 	int64_t backoff_ms;           /* after the first failed start, doubled with each in a row; 0 = 1 s */
 	int64_t resolve_ms;           /* names of engines somebody else runs are looked up again so often; 0 = 30 s */
+	uint32_t discover_devices;    /* 1: without devices but "host", those that the driver (NVML) tells of */
+	uint32_t reserved0;           /* must be 0 */
 } vgw_residency_options;
 
 #define VGW_RESIDENCY_OPTIONS_INIT { .size = sizeof(vgw_residency_options) }
@@ -80,7 +82,7 @@ typedef struct vgw_residency_options {
  * Make a residency with the built-in controllers and no models.
  * Owns:    *out belongs to the caller: vgw_residency_free(). NULL on failure. *options is read during the call.
  * Threads: any.
- * Blocks:  never.
+ * Blocks:  on the driver, when it discovers devices.
  * Errors:  INVALID, NOMEM, INTERNAL.
  * Since:   0.1
  */

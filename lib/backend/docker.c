@@ -353,6 +353,7 @@ static vgw_status docker_probe(void *self, int64_t deadline_ms, vgw_error *err)
 const vgw_controller_ops vgw__docker_ops = {
 	.size = sizeof(vgw_controller_ops),
 	.kind = "docker",
+	.flags = VGW_CONTROLLER_PLACEABLE,
 	.create = docker_create,
 	.destroy = docker_destroy,
 	.activate = docker_activate,

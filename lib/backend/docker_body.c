@@ -2,6 +2,7 @@
 /* What is sent to create a container. Only the configuration goes in, nothing of a request ever does. */
 #include "backend/docker_config.h"
 
+#include "backend/placed.h"
 #include "backend/template.h"
 #include "util/alloc.h"
 
@@ -45,12 +46,18 @@ static void put_list(struct body *body, json_t *object, const char *key, const s
 
 /* --- the templates --- */
 
+static const char *devices_of(const struct body *body)
+{
+	return body->launch->devices ? body->launch->devices : body->config->devices;
+}
+
 static vgw_status expand(const struct body *body, const struct vgw__strings *from, struct vgw__strings *out,
 	vgw_error *err)
 {
-	char port[8];
+	char port[8], share[VGW__SHARE_TEXT];
 	const struct vgw__template_variable variables[] = {
-		{ "PORT", port }, { "MODEL", body->config->served_name }, { "DEVICES", body->config->devices },
+		{ "PORT", port }, { "MODEL", body->config->served_name }, { "DEVICES", devices_of(body) },
+		{ "GPU_MEMORY_UTILIZATION", vgw__placed_print_share(share, body->launch->share) },
 		{ "HOST", "0.0.0.0" }, { NULL, NULL },
 	};
 
@@ -81,18 +88,32 @@ static void put_labels(struct body *body)
 	put(body, body->root, "Labels", labels);
 }
 
+bool vgw__docker_config_wants_gpus(const struct vgw__docker_config *config, const char *devices)
+{
+	return config->gpu_ids.count > 0 || config->gpu_count != 0 ||
+		(config->is_gpu_auto && devices && devices[0]);
+}
+
 static void put_gpus(struct body *body)
 {
 	const struct vgw__docker_config *config = body->config;
+	struct vgw__strings placed = { 0 };
 	json_t *request;
 
-	if (config->gpu_ids.count == 0 && config->gpu_count == 0)
+	if (!vgw__docker_config_wants_gpus(config, body->launch->devices))
 		return;
+	/* without devices of its own, all are all */
+	if (config->gpu_ids.count == 0 && (config->gpu_count >= 0 || config->devices[0]) &&
+		!vgw__placed_split(&placed, devices_of(body)))
+		body->has_failed = true;
 	request = json_pack("{s:s, s:[[s]]}", "Driver", "", "Capabilities", "gpu");
 	if (config->gpu_ids.count > 0)
 		put_list(body, request, "DeviceIDs", &config->gpu_ids);
+	else if (placed.count > 0)
+		put_list(body, request, "DeviceIDs", &placed);
 	else
 		put(body, request, "Count", json_integer(config->gpu_count));
+	vgw__strings_fini(&placed);
 	put(body, body->host, "DeviceRequests", json_pack("[o]", request));
 }
 
@@ -140,6 +161,12 @@ vgw_status vgw__docker_config_make_body(const struct vgw__docker_config *config,
 	vgw_status status = expand(&body, &config->args, argv, err);
 
 	*out = NULL;
+	if (status == VGW_OK && config->is_share_wanted) {
+		char share[VGW__SHARE_TEXT];
+
+		if (!vgw__placed_add_share(argv, vgw__placed_print_share(share, launch->share)))
+			body.has_failed = true;
+	}
 	if (status == VGW_OK)
 		status = expand(&body, &config->entrypoint, &entrypoint, err);
 	if (status == VGW_OK)

@@ -3,6 +3,7 @@
 #include "backend/docker_config.h"
 
 #include "backend/engine_log.h"
+#include "backend/placed.h"
 #include "backend/settings.h"
 #include "backend/template.h"
 #include "util/alloc.h"
@@ -114,34 +115,24 @@ static vgw_status read_pull(struct vgw__docker_config *config, const struct vgw_
 		"or always", config->model, word);
 }
 
-/* all, none, a number, or a list of numbers and UUIDs; a list of its own comes before the placement. */
+/* auto, all, none, a number, or a list of numbers and UUIDs; a list of its own comes before the placement. */
 static vgw_status read_gpus(struct vgw__docker_config *config, const struct vgw__settings *settings,
 	vgw_error *err)
 {
 	const json_t *gpus = json_object_get(settings->root, "gpus");
-	char *places = NULL, *rest = NULL;
-	bool has_memory = true;
+	const char *word = json_string_value(gpus);
 
+	config->is_gpu_auto = !gpus || json_is_null(gpus) || (word && strcmp(word, "auto") == 0);
 	if (json_is_array(gpus))
 		return vgw__settings_get_list(settings, "gpus", &config->gpu_ids, err);
-	if (!gpus || json_is_null(gpus) || (json_is_string(gpus) && strcmp(json_string_value(gpus), "none") == 0))
+	if (config->is_gpu_auto || (word && strcmp(word, "none") == 0))
 		return VGW_OK;
 	config->gpu_count = json_is_integer(gpus) ? json_integer_value(gpus) : -1;
-	if (json_is_string(gpus) ? strcmp(json_string_value(gpus), "all") != 0
-				 : !json_is_integer(gpus) || config->gpu_count < 0 || config->gpu_count > 1024)
-		return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': backend.gpus: expected all, "
-			"none, how many, "
-			"or a list of numbers or UUIDs", config->model);
-	if (config->gpu_count == 0 || config->devices[0] == '\0')
-		return VGW_OK;
-	places = vgw__strdup(config->devices);
-	config->gpu_count = 0;
-	for (char *id = places ? strtok_r(places, ",", &rest) : NULL; id && has_memory; id = strtok_r(NULL,
-		",", &rest))
-		has_memory = vgw__strings_add(&config->gpu_ids, id);
-	vgw__free(places);
-	return places && has_memory ? VGW_OK : vgw_error_set(err, VGW_NOMEM, 0, "model '%.60s': no memory",
-		config->model);
+	if (word ? strcmp(word, "all") != 0
+		 : !json_is_integer(gpus) || config->gpu_count < 0 || config->gpu_count > 1024)
+		return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': backend.gpus: expected auto, all, "
+			"none, how many, or a list of numbers or UUIDs", config->model);
+	return VGW_OK;
 }
 
 static vgw_status read_spec(struct vgw__docker_config *config, const vgw_replica_spec *spec, vgw_error *err)
@@ -233,7 +224,8 @@ bool vgw__docker_config_uses_port(const struct vgw__docker_config *config)
 /* All that makes another container of it is in the body, or asked for here. */
 static vgw_status make_hash(struct vgw__docker_config *config, vgw_error *err)
 {
-	const struct vgw__docker_launch trial = { .port = config->port, .instance = "", .nonce = "" };
+	const struct vgw__docker_launch trial = { .port = config->port, .instance = "", .nonce = "",
+		.devices = config->devices[0] ? config->devices : NULL };
 	struct vgw__strings argv = { 0 }, env = { 0 };
 	uint64_t hash = VGW__HASH_INIT;
 	char *body = NULL;
@@ -256,7 +248,7 @@ vgw_status vgw__docker_config_read(struct vgw__docker_config *config, const vgw_
 	vgw_error *err)
 {
 	static const char *const known[] = { "kind", "image", "args", "command", "entrypoint", "env",
-		"mounts", "gpus",
+		"mounts", "gpus", "gpu_memory_utilization",
 		"network", "publish_address", "port", "ipc", "shm_size", "memory_limit", "user", "runtime",
 			"init",
 		"pull", "container_name", "socket", "start_timeout", "start_timeout_ms", "stop_timeout",
@@ -277,6 +269,8 @@ vgw_status vgw__docker_config_read(struct vgw__docker_config *config, const vgw_
 		status = read_pull(config, &settings, err);
 	if (status == VGW_OK)
 		status = read_gpus(config, &settings, err);
+	if (status == VGW_OK)
+		status = vgw__placed_read_auto(&settings, &config->is_share_wanted, err);
 	if (status == VGW_OK)
 		status = check(config, &settings, err);
 	if (status == VGW_OK)

@@ -13,7 +13,7 @@ struct vgw__docker_config {
 	char *model;
 	char *served_name;
 	char *replica;         /* "big/0" */
-	char *devices;         /* "": none */
+	char *devices;         /* those it may run on, "": any; they hold when the host names none */
 	char *api_key;         /* for the probe; NULL: none */
 	char *log_path;        /* "": in memory */
 	char *state_dir;       /* NULL: none */
@@ -30,8 +30,10 @@ struct vgw__docker_config {
 	struct vgw__strings entrypoint;
 	struct vgw__strings env;     /* NAME=template */
 	struct vgw__strings mounts;  /* SOURCE:TARGET[:OPTIONS] */
-	struct vgw__strings gpu_ids;
-	int64_t gpu_count;     /* 0: none, or those of gpu_ids; -1: all */
+	struct vgw__strings gpu_ids; /* of `gpus` itself: they come before the placement */
+	int64_t gpu_count;     /* 0: none, or those of gpu_ids; -1: all; with a placement: those of the placement */
+	bool is_gpu_auto;      /* `gpus` is not given: those of the placement, if it has one */
+	bool is_share_wanted;  /* tell it how much of its devices' memory it may take */
 	int64_t shm_bytes;     /* 0: the engine's default */
 	int64_t memory_bytes;  /* 0: no limit */
 	int64_t start_timeout_ms;
@@ -55,6 +57,8 @@ struct vgw__docker_launch {
 	uint16_t port;
 	const char *instance; /* which gateway */
 	const char *nonce;    /* which start */
+	const char *devices;  /* its placement; NULL: nobody said */
+	uint32_t share;       /* as vgw_host_get_memory_share() */
 };
 
 /* The body of POST /containers/create, from malloc(); what was filled in is appended to argv and env, where the
@@ -62,6 +66,9 @@ struct vgw__docker_launch {
 vgw_status vgw__docker_config_make_body(const struct vgw__docker_config *config,
 	const struct vgw__docker_launch *launch, char **out, struct vgw__strings *argv, struct vgw__strings *env,
 	vgw_error *err);
+
+/* Does its container ask for GPUs? `devices` as in a launch. */
+bool vgw__docker_config_wants_gpus(const struct vgw__docker_config *config, const char *devices);
 
 #define VGW__LABEL_INSTANCE "vllmgw.instance"
 #define VGW__LABEL_MODEL "vllmgw.model"

@@ -102,7 +102,7 @@ static void check_gpus(const struct vgw__docker *docker, const json_t *inspected
 {
 	const json_t *host = json_object_get(inspected, "HostConfig");
 
-	if ((docker->config.gpu_ids.count == 0 && docker->config.gpu_count == 0) ||
+	if (!vgw__docker_config_wants_gpus(&docker->config, vgw_host_get_devices(docker->host)) ||
 		json_array_size(json_object_get(host, "DeviceRequests")) > 0)
 		return;
 	vgw__log(vgw_host_get_logger(docker->host), VGW_LOG_WARN, "docker", docker->config.model,
@@ -164,7 +164,9 @@ static vgw_status choose_port(struct vgw__docker *docker, vgw_error *err)
 static vgw_status make_body(struct vgw__docker *docker, char **out, vgw_error *err)
 {
 	char instance[VGW__NONCE_SIZE] = "";
-	struct vgw__docker_launch launch = { .instance = instance, .nonce = docker->nonce };
+	struct vgw__docker_launch launch = { .instance = instance, .nonce = docker->nonce,
+		.devices = vgw_host_get_devices(docker->host),
+		.share = vgw_host_get_memory_share(docker->host) };
 	struct vgw__strings argv = { 0 }, env = { 0 };
 	vgw_status status = vgw__docker_get_instance(docker->kind, docker->config.state_dir, instance, err);
 

@@ -26,6 +26,8 @@ struct vgw_host {
 	pthread_mutex_t mutex;
 	struct vgw__host_report report;  /* guarded by mutex */
 	struct vgw__targets *targets;    /* guarded by mutex; NULL: none told yet */
+	char *devices;                   /* the thread's that runs the operation; NULL: nobody said */
+	uint32_t memory_share;           /* as devices */
 };
 
 vgw_status vgw__host_new(vgw_host **out, const struct vgw__host_events *events, void *user,
@@ -66,6 +68,7 @@ void vgw__host_free(vgw_host *host)
 	if (host->cancel_fd >= 0)
 		(void)close(host->cancel_fd);
 	vgw__targets_unref(host->targets);
+	vgw__free(host->devices);
 	vgw__free(host);
 }
 
@@ -87,6 +90,28 @@ void vgw__host_cancel(vgw_host *host)
 	atomic_store(&host->is_cancelled, true);
 	/* Cannot fail but for a full counter, and then the descriptor is readable already. */
 	(void)!write(host->cancel_fd, &one, sizeof(one));
+}
+
+bool vgw__host_place(vgw_host *host, const char *devices, uint32_t share)
+{
+	char *copy = devices ? vgw__strdup(devices) : NULL;
+
+	if (devices && !copy)
+		return false;
+	vgw__free(host->devices);
+	host->devices = copy;
+	host->memory_share = share;
+	return true;
+}
+
+const char *vgw_host_get_devices(const vgw_host *host)
+{
+	return host->devices;
+}
+
+uint32_t vgw_host_get_memory_share(const vgw_host *host)
+{
+	return host->memory_share;
 }
 
 void vgw__host_get_report(vgw_host *host, struct vgw__host_report *out)

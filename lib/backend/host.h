@@ -38,6 +38,8 @@ void vgw__host_free(vgw_host *host); /* after destroy() of the controller; NULL 
  * handing it to an executor, so that a cancel() that follows cannot be lost. */
 void vgw__host_begin(vgw_host *host);
 void vgw__host_cancel(vgw_host *host); /* any thread, idempotent */
+/* Where the operation about to run on this thread has its engine; NULL is allowed. False: no memory. */
+bool vgw__host_place(vgw_host *host, const char *devices, uint32_t share);
 void vgw__host_get_report(vgw_host *host, struct vgw__host_report *out);
 
 /* The endpoints told last, as a new reference; NULL: none yet. Any thread. */

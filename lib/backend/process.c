@@ -284,6 +284,7 @@ static vgw_status process_probe(void *self, int64_t deadline_ms, vgw_error *err)
 const vgw_controller_ops vgw__process_ops = {
 	.size = sizeof(vgw_controller_ops),
 	.kind = "process",
+	.flags = VGW_CONTROLLER_PLACEABLE,
 	.create = process_create,
 	.destroy = process_destroy,
 	.activate = process_activate,

@@ -3,6 +3,7 @@
 #include "backend/process_config.h"
 
 #include "backend/engine_log.h"
+#include "backend/placed.h"
 #include "backend/ports.h"
 #include "backend/process_env.h"
 #include "backend/settings.h"
@@ -74,6 +75,8 @@ static vgw_status read_settings(struct vgw__process_config *config, const struct
 		status = vgw__settings_get_duration(settings, "stop_timeout", &config->stop_timeout_ms, err);
 	if (status == VGW_OK)
 		status = vgw__settings_get_integer(settings, "port", 1, 65535, &port, err);
+	if (status == VGW_OK)
+		status = vgw__placed_read_auto(settings, &config->is_share_wanted, err);
 	config->port = (uint16_t)port;
 	return status;
 }
@@ -127,6 +130,8 @@ static void make_hash(struct vgw__process_config *config)
 	hash = vgw__hash_text(hash, config->cwd ? config->cwd : "");
 	if (config->can_sleep)
 		hash = vgw__hash_text(hash, "sleep");
+	if (config->is_share_wanted)
+		hash = vgw__hash_text(hash, "share");
 	hash ^= config->port;
 	(void)snprintf(config->args_hash, sizeof(config->args_hash), "%016llx", (unsigned long long)hash);
 }
@@ -135,7 +140,8 @@ vgw_status vgw__process_config_read(struct vgw__process_config *config, const vg
 	vgw_error *err)
 {
 	static const char *const known[] = { "kind", "command", "env", "start_timeout", "start_timeout_ms",
-		"stop_timeout", "stop_timeout_ms", "cwd", "host", "port", "inherit_env", "api_key", NULL };
+		"stop_timeout", "stop_timeout_ms", "cwd", "host", "port", "inherit_env", "api_key",
+		"gpu_memory_utilization", NULL };
 	static const struct vgw__launch trial = { .port = "1", .nonce = "0" };
 	struct vgw__strings argv = { 0 }, env = { 0 };
 	struct vgw__settings settings = { 0 };
@@ -180,7 +186,7 @@ void vgw__process_config_fini(struct vgw__process_config *config)
 /* --- one start --- */
 
 /* What the engine has unless the configuration says otherwise. */
-static bool set_defaults(const struct vgw__process_config *config, struct vgw__strings *env)
+static bool set_defaults(const struct vgw__process_config *config, const char *devices, struct vgw__strings *env)
 {
 	struct vgw__launch_default {
 		const char *name;
@@ -189,7 +195,7 @@ static bool set_defaults(const struct vgw__process_config *config, struct vgw__s
 		{ "VLLM_HOST_IP", config->host },           /* else it asks the network which address it has */
 		{ "PYTHONUNBUFFERED", "1" },                /* the log is a file: lines shall come when printed */
 		{ "CUDA_DEVICE_ORDER", "PCI_BUS_ID" },      /* the numbers nvidia-smi shows */
-		{ "CUDA_VISIBLE_DEVICES", config->devices },
+		{ "CUDA_VISIBLE_DEVICES", devices },
 		{ "VLLM_SERVER_DEV_MODE", config->can_sleep ? "1" : "" }, /* else it has no /sleep */
 	};
 
@@ -205,10 +211,11 @@ static bool set_defaults(const struct vgw__process_config *config, struct vgw__s
 }
 
 static vgw_status expand_env(const struct vgw__process_config *config, struct vgw__strings *env,
-	const struct vgw__template_variable *variables, const char *nonce, vgw_error *err)
+	const struct vgw__template_variable *variables, const struct vgw__launch *launch, vgw_error *err)
 {
-	bool is_done = vgw__process_env_set(env, VGW__NONCE_NAME, strlen(VGW__NONCE_NAME), nonce) &&
-		vgw__process_env_inherit(env, environ, &config->inherit) && set_defaults(config, env);
+	bool is_done = vgw__process_env_set(env, VGW__NONCE_NAME, strlen(VGW__NONCE_NAME), launch->nonce) &&
+		vgw__process_env_inherit(env, environ, &config->inherit) &&
+		set_defaults(config, launch->devices ? launch->devices : config->devices, env);
 
 	for (size_t i = 0; is_done && i < config->env.count; i++) {
 		const char *entry = config->env.items[i];
@@ -229,9 +236,12 @@ static vgw_status expand_env(const struct vgw__process_config *config, struct vg
 vgw_status vgw__process_config_expand(const struct vgw__process_config *config, const struct vgw__launch *launch,
 	struct vgw__strings *argv, struct vgw__strings *env, vgw_error *err)
 {
+	char share[VGW__SHARE_TEXT];
 	const struct vgw__template_variable variables[] = {
-		{ "PORT", launch->port }, { "MODEL", config->served_name }, { "DEVICES", config->devices },
-		{ "HOST", config->host }, { "NONCE", launch->nonce }, { NULL, NULL },
+		{ "PORT", launch->port }, { "MODEL", config->served_name },
+		{ "DEVICES", launch->devices ? launch->devices : config->devices }, { "HOST", config->host },
+		{ "GPU_MEMORY_UTILIZATION", vgw__placed_print_share(share, launch->share) },
+		{ "NONCE", launch->nonce }, { NULL, NULL },
 	};
 
 	for (size_t i = 0; i < config->command.count; i++) {
@@ -244,5 +254,7 @@ vgw_status vgw__process_config_expand(const struct vgw__process_config *config, 
 			return vgw_error_set(err, VGW_NOMEM, 0, "model '%.60s': no memory for its command",
 				config->model);
 	}
-	return expand_env(config, env, variables, launch->nonce, err);
+	if (config->is_share_wanted && !vgw__placed_add_share(argv, share))
+		return vgw_error_set(err, VGW_NOMEM, 0, "model '%.60s': no memory for its command", config->model);
+	return expand_env(config, env, variables, launch, err);
 }

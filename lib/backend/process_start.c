@@ -91,7 +91,10 @@ vgw_status vgw__process_launch(struct vgw__process *process, vgw_error *err)
 {
 	struct vgw__strings argv = { 0 }, env = { 0 };
 	char nonce[VGW__NONCE_SIZE] = "", port[8];
-	const struct vgw__launch launch = { .port = port, .nonce = nonce };
+	const struct vgw__launch launch = {
+		.port = port, .nonce = nonce, .devices = vgw_host_get_devices(process->host),
+		.share = vgw_host_get_memory_share(process->host),
+	};
 	vgw_status status = VGW_OK;
 
 	if (!vgw__random_hex(nonce, sizeof(nonce)))

@@ -14,7 +14,8 @@ enum { KIND_NAME_MAX = 32, KNOWN_TEXT_MAX = 160 };
 
 /* create, destroy, activate, deactivate were there from the beginning */
 #define SMALLEST_OPS offsetof(vgw_controller_ops, probe)
-#define KNOWN_FLAGS (VGW_CONTROLLER_UNMANAGED | VGW_CONTROLLER_CAN_SLEEP | VGW_CONTROLLER_SELF_RUNNING)
+#define KNOWN_FLAGS \
+	(VGW_CONTROLLER_UNMANAGED | VGW_CONTROLLER_CAN_SLEEP | VGW_CONTROLLER_SELF_RUNNING | VGW_CONTROLLER_PLACEABLE)
 
 struct row {
 	struct vgw__list link;

@@ -72,6 +72,15 @@ vgw_status vgw__settle_list(struct vgw__settle *settle, const char *device, int6
 	return vgw_error_set(err, VGW_INVALID, 0, "nothing here tells who uses device '%.60s'", device);
 }
 
+vgw_status vgw__settle_discover(struct vgw__settle *settle, struct vgw__device_found found[VGW__DEVICES_FOUND],
+	size_t *count, vgw_error *err)
+{
+	*count = 0;
+	if (settle->ops->discover)
+		return settle->ops->discover(settle, found, count, err);
+	return vgw_error_set(err, VGW_INVALID, 0, "nothing here tells which devices there are");
+}
+
 /* False: cancelled. */
 static bool sleep_unless_cancelled(int64_t ms, int cancel_fd)
 {

@@ -22,7 +22,13 @@ struct vgw__device_memory {
 	uint64_t total_bytes; /* 0: not told */
 };
 
-enum { VGW__DEVICE_PIDS = 64, VGW__DEVICE_NAME = 96 };
+enum { VGW__DEVICE_PIDS = 64, VGW__DEVICE_NAME = 96, VGW__DEVICES_FOUND = 64 };
+
+struct vgw__device_found {
+	uint32_t number;
+	uint64_t total_bytes;
+	char uuid[VGW__DEVICE_NAME]; /* "": not told */
+};
 
 struct vgw__settle_ops {
 	const char *name;
@@ -32,6 +38,8 @@ struct vgw__settle_ops {
 	/* Who computes on it. NULL: it cannot tell. */
 	vgw_status (*list)(struct vgw__settle *settle, const char *device, int64_t deadline_ms, int cancel_fd,
 		int64_t pids[VGW__DEVICE_PIDS], size_t *count, vgw_error *err);
+	/* Which devices there are, at most VGW__DEVICES_FOUND. NULL: it cannot tell. */
+	vgw_status (*discover)(struct vgw__settle *settle, struct vgw__device_found *out, size_t *count, vgw_error *err);
 	void (*destroy)(struct vgw__settle *settle);
 };
 
@@ -54,6 +62,9 @@ vgw_status vgw__settle_read(struct vgw__settle *settle, const char *device, int6
 	struct vgw__device_memory *out, vgw_error *err);
 vgw_status vgw__settle_list(struct vgw__settle *settle, const char *device, int64_t deadline_ms, int cancel_fd,
 	int64_t pids[VGW__DEVICE_PIDS], size_t *count, vgw_error *err);
+
+vgw_status vgw__settle_discover(struct vgw__settle *settle, struct vgw__device_found found[VGW__DEVICES_FOUND],
+	size_t *count, vgw_error *err);
 
 /* Wait until so much is free. TIMEOUT: it does not come back, the text says how much is there and who holds it, or
  * why nothing can be read; CANCELLED. A source that fails is asked again until the deadline. */

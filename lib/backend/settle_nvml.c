@@ -34,6 +34,8 @@ struct nvml {
 	int (*by_index)(unsigned int index, void **device);
 	int (*by_uuid)(const char *uuid, void **device);
 	int (*memory)(void *device, struct nvml_memory *memory);
+	int (*count)(unsigned int *count);                  /* may be NULL */
+	int (*uuid)(void *device, char *uuid, unsigned int size); /* may be NULL */
 	int (*processes)(void *device, unsigned int *count, struct nvml_process *processes); /* may be NULL */
 };
 
@@ -106,6 +108,35 @@ static vgw_status nvml_list(struct vgw__settle *settle, const char *device, int6
 	return VGW_OK;
 }
 
+/* A device that does not answer is left out: it is broken, or not ours. */
+static vgw_status nvml_discover(struct vgw__settle *settle, struct vgw__device_found *out, size_t *count, vgw_error *err)
+{
+	const struct nvml *nvml = (const struct nvml *)settle;
+	unsigned int there = 0;
+	int result;
+
+	if (!nvml->count)
+		return vgw_error_set(err, VGW_INVALID, 0, "this NVML does not tell how many devices there are");
+	result = nvml->count(&there);
+	if (result != NVML_SUCCESS)
+		return fail(nvml, "devices cannot be counted", result, err);
+	for (unsigned int i = 0; i < there && *count < VGW__DEVICES_FOUND; i++) {
+		struct vgw__device_found *found = &out[*count];
+		struct nvml_memory memory = { 0, 0, 0 };
+		void *handle = NULL;
+
+		memset(found, 0, sizeof(*found));
+		if (nvml->by_index(i, &handle) != NVML_SUCCESS || nvml->memory(handle, &memory) != NVML_SUCCESS)
+			continue;
+		if (nvml->uuid && nvml->uuid(handle, found->uuid, sizeof(found->uuid)) != NVML_SUCCESS)
+			found->uuid[0] = '\0';
+		found->number = i;
+		found->total_bytes = memory.total;
+		++*count;
+	}
+	return VGW_OK;
+}
+
 static void nvml_destroy(struct vgw__settle *settle)
 {
 	struct nvml *nvml = (struct nvml *)settle;
@@ -118,7 +149,7 @@ static void nvml_destroy(struct vgw__settle *settle)
 }
 
 static const struct vgw__settle_ops nvml_ops = {
-	.name = "nvml", .read = nvml_read, .list = nvml_list, .destroy = nvml_destroy
+	.name = "nvml", .read = nvml_read, .list = nvml_list, .discover = nvml_discover, .destroy = nvml_destroy
 };
 
 /* ISO C has no way from an object pointer to a function; POSIX says copying the bits is one. */
@@ -135,6 +166,8 @@ static bool bind_all(struct nvml *nvml)
 	if (!bind_symbol(nvml, &nvml->processes, "nvmlDeviceGetComputeRunningProcesses_v3"))
 		(void)bind_symbol(nvml, &nvml->processes, "nvmlDeviceGetComputeRunningProcesses_v2");
 	(void)bind_symbol(nvml, &nvml->describe, "nvmlErrorString");
+	(void)bind_symbol(nvml, &nvml->count, "nvmlDeviceGetCount_v2");
+	(void)bind_symbol(nvml, &nvml->uuid, "nvmlDeviceGetUUID");
 	return bind_symbol(nvml, &nvml->init, "nvmlInit_v2") &&
 		bind_symbol(nvml, &nvml->shutdown, "nvmlShutdown") &&
 		bind_symbol(nvml, &nvml->by_index, "nvmlDeviceGetHandleByIndex_v2") &&

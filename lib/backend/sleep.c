@@ -75,7 +75,7 @@ static vgw_status sleep_create(void **self, const vgw_replica_spec *spec, vgw_ho
 		sleep_destroy(sleeper);
 		return status;
 	}
-	vgw__sleep_list_devices(sleeper, spec->devices);
+	vgw__sleep_list_devices(sleeper, spec->devices ? spec->devices : "");
 	*self = sleeper;
 	return VGW_OK;
 }
@@ -161,6 +161,7 @@ static vgw_status sleep_activate(void *self, int64_t deadline_ms, vgw_error *err
 	struct vgw__sleeper *sleeper = self;
 	vgw_status status;
 
+	vgw__sleep_list_devices(sleeper, vgw_host_get_devices(sleeper->host));
 	if (atomic_load(&sleeper->level) > 0)
 		return wake(sleeper, deadline_ms, err);
 	if (!is_foreign(sleeper))
@@ -236,6 +237,7 @@ static vgw_status sleep_adopt(void *self, const char *identity, int64_t deadline
 	unsigned level;
 	vgw_status status = VGW_NOT_FOUND;
 
+	vgw__sleep_list_devices(sleeper, vgw_host_get_devices(sleeper->host));
 	recall(sleeper, identity, &level);
 	if (is_foreign(sleeper))
 		status = ops->activate(sleeper->inner, until_ms, err);
@@ -270,7 +272,8 @@ void vgw__sleep_wrap(struct vgw__sleep_kind *sleep)
 		.ops = {
 			.size = sizeof(vgw_controller_ops),
 			.kind = inner->kind,
-			.flags = VGW_CONTROLLER_CAN_SLEEP | (inner->flags & VGW_CONTROLLER_SELF_RUNNING),
+			.flags = VGW_CONTROLLER_CAN_SLEEP |
+				(inner->flags & (VGW_CONTROLLER_SELF_RUNNING | VGW_CONTROLLER_PLACEABLE)),
 			.create = sleep_create,
 			.destroy = sleep_destroy,
 			.activate = sleep_activate,

@@ -11,19 +11,30 @@ enum { READ_MS = 2000, RETURN_MS = 10000, SHARE_OF_DEVICE = 20, SHARE_OF_FOOTPRI
 void vgw__sleep_list_devices(struct vgw__sleeper *sleeper, const char *devices)
 {
 	const char *p = devices && devices[0] ? devices : "0";
+	size_t count = 0;
 
-	while (*p && sleeper->device_count < VGW__SLEEP_DEVICES) {
+	if (!devices)
+		return;
+
+	while (*p && count < VGW__SLEEP_DEVICES) {
+		struct vgw__sleep_device *device = &sleeper->devices[count];
 		size_t len = strcspn(p, ",");
-		char name[VGW__DEVICE_NAME];
+		char given[VGW__DEVICE_NAME], name[VGW__DEVICE_NAME];
 
-		if (len > 0 && len < sizeof(name)) {
-			memcpy(name, p, len);
-			name[len] = '\0';
-			vgw__settle_name_device(sleeper->devices[sleeper->device_count++].name, name);
+		if (len > 0 && len < sizeof(given)) {
+			memcpy(given, p, len);
+			given[len] = '\0';
+			vgw__settle_name_device(name, given);
+			if (count >= sleeper->device_count || strcmp(device->name, name) != 0) {
+				*device = (struct vgw__sleep_device){ .free_before_bytes = 0 };
+				memcpy(device->name, name, sizeof(name));
+			}
+			count++;
 		}
 		p += len;
 		p += *p == ',';
 	}
+	sleeper->device_count = count;
 }
 
 /* False: nobody can tell. */

@@ -53,7 +53,8 @@ void vgw__sleep_remember_canary(struct vgw__sleeper *sleeper, int64_t deadline_m
 
 /* --- sleep_memory.c --- */
 
-void vgw__sleep_list_devices(struct vgw__sleeper *sleeper, const char *devices); /* "0,1"; "": 0 */
+/* "0,1"; "": 0; NULL: as they are. What was measured on those it had before is kept. */
+void vgw__sleep_list_devices(struct vgw__sleeper *sleeper, const char *devices);
 void vgw__sleep_note_free(struct vgw__sleeper *sleeper);      /* before a start, before a sleep */
 void vgw__sleep_note_footprint(struct vgw__sleeper *sleeper); /* after a start */
 /* After a sleep: until enough is free. TIMEOUT: it answered and kept its memory. */

@@ -50,7 +50,7 @@ struct vgw__action *vgw__machine_begin_operation(
 	r->op_began_ms = p->now_ms;
 	action = vgw__planner_act(p, kind, r);
 	action->depth = r->op_depth;
-	action->devices = r->config.devices;
+	action->devices = r->devices;
 	return action;
 }
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 512, PATH_MAX_BYTES = 4096, LORA_TIMEOUT_MS = 60000 };
+enum { NAME_MAX_BYTES = 512, PATH_MAX_BYTES = 4096, LORA_TIMEOUT_MS = 60000, WIDTH_MAX = 64 };
 
 static void free_strings(struct vgw__names *strings)
 {
@@ -96,6 +96,50 @@ out:
 	return status;
 }
 
+/* Options of vLLM that multiply the devices one engine computes on. */
+static const char *const width_options[] = {
+	"--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp",
+};
+
+/* "--tensor-parallel-size" "2", or "--tensor-parallel-size=2"; 1: it says nothing of the kind. */
+static uint32_t read_width(const json_t *arguments)
+{
+	uint32_t width = 1;
+
+	for (size_t i = 0; i < json_array_size(arguments); i++) {
+		const char *text = json_string_value(json_array_get(arguments, i));
+		const char *next = json_string_value(json_array_get(arguments, i + 1));
+
+		for (size_t k = 0; text && k < sizeof(width_options) / sizeof(width_options[0]); k++) {
+			size_t len = strlen(width_options[k]);
+			const char *value;
+			unsigned long count;
+
+			if (strncmp(text, width_options[k], len) != 0 || (text[len] != '\0' && text[len] != '='))
+				continue;
+			value = text[len] == '=' ? text + len + 1 : next;
+			count = value ? strtoul(value, NULL, 10) : 0;
+			if (count > 0 && count <= WIDTH_MAX && width <= WIDTH_MAX / count)
+				width *= (uint32_t)count;
+		}
+	}
+	return width;
+}
+
+/* Whoever gives a container GPUs by himself has decided. */
+static uint32_t width_of(const json_t *backend)
+{
+	const json_t *gpus = json_object_get(backend, "gpus");
+	const char *word = json_string_value(gpus);
+	json_int_t count = json_integer_value(gpus);
+
+	if (json_is_array(gpus) || (word && strcmp(word, "all") == 0))
+		return VGW__WIDTH_ALL;
+	if (count > 0 && count <= WIDTH_MAX)
+		return (uint32_t)count;
+	return read_width(json_object_get(backend, "command")) * read_width(json_object_get(backend, "args"));
+}
+
 static vgw_status read_backend(vgw_model *model, vgw_error *err)
 {
 	json_error_t why;
@@ -107,6 +151,7 @@ static vgw_status read_backend(vgw_model *model, vgw_error *err)
 		status = vgw_error_set(err, VGW_INVALID, 0, "model '%s': its backend is no JSON object", model->name);
 	else if (key && *key && !(model->upstream_auth = vgw__printf("Bearer %s", key)))
 		status = VGW_NOMEM;
+	model->width = model->tensor_parallel ? model->tensor_parallel : width_of(object);
 	json_decref(object);
 	return status;
 }
@@ -170,6 +215,7 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	model->balance = options.balance;
 	model->max_loras = options.max_loras ? options.max_loras : 1;
 	model->lora_timeout_ms = options.lora_timeout_ms ? options.lora_timeout_ms : LORA_TIMEOUT_MS;
+	model->tensor_parallel = options.tensor_parallel;
 	model->name = vgw__strdup(options.name);
 	model->served_name = vgw__strdup(options.served_name ? options.served_name : options.name);
 	model->kind = vgw__strdup(options.kind);
@@ -299,7 +345,7 @@ bool vgw__model_is_same_engine(const vgw_model *a, const vgw_model *b)
 {
 	return strcmp(a->name, b->name) == 0 && strcmp(a->served_name, b->served_name) == 0 &&
 	       strcmp(a->kind, b->kind) == 0 && strcmp(a->backend_json, b->backend_json) == 0 &&
-	       is_same_list(&a->devices, &b->devices) && a->sleep_level == b->sleep_level &&
+	       is_same_list(&a->devices, &b->devices) && a->width == b->width && a->sleep_level == b->sleep_level &&
 	       strcmp(a->sleep_mode, b->sleep_mode) == 0 && is_same_text(a->sleep_canary, b->sleep_canary);
 }
 

@@ -21,6 +21,8 @@ struct vgw__model_memory {
 	uint64_t bytes;
 };
 
+enum { VGW__WIDTH_ALL = 0xffff }; /* every device it may run on */
+
 struct vgw_model {
 	uint32_t place; /* in its registry, among the models or among the adapters */
 	const vgw_model *base; /* of an adapter: whose engines serve it, and whose lists below it borrows; NULL: none */
@@ -46,6 +48,8 @@ struct vgw_model {
 	vgw_balance balance;
 	uint32_t max_loras;
 	int64_t lora_timeout_ms;
+	uint32_t tensor_parallel; /* as given; 0: not */
+	uint32_t width; /* the same, or what its backend says; never 0 */
 	bool is_unlisted;
 	bool is_pinned;
 };

@@ -66,9 +66,6 @@ static void free_slot(struct vgw__planner *p, struct vgw__replica *r)
  */
 void vgw__planner_apply_config(struct vgw__planner *p, struct vgw__replica *r)
 {
-	int64_t bytes;
-	int64_t budget;
-
 	if (r->is_removed) {
 		free_slot(p, r);
 		return;
@@ -79,16 +76,7 @@ void vgw__planner_apply_config(struct vgw__planner *p, struct vgw__replica *r)
 		for (int32_t d = 0; d < VGW__DEVICES_MAX; d++)
 			r->learned[d] = VGW__UNKNOWN_BYTES;
 	}
-	for (int32_t d = 0; d < p->limits.devices; d++) {
-		budget = p->devices[d].budget_bytes;
-		bytes = r->learned[d] != VGW__UNKNOWN_BYTES ? r->learned[d] : r->config.awake_bytes[d];
-		if (bytes == VGW__UNKNOWN_BYTES)
-			bytes = ((r->config.devices >> d) & 1u) ? budget : 0;
-		else if (r->learned[d] != VGW__UNKNOWN_BYTES && budget && bytes > budget)
-			bytes = budget; /* it did run */
-		r->awake[d] = bytes;
-		r->asleep[d] = r->config.asleep_bytes[d] > 0 ? r->config.asleep_bytes[d] : 0;
-	}
+	vgw__place_believe(p, r);
 }
 
 /* --- new --- */

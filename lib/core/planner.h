@@ -99,8 +99,9 @@ struct vgw__residency_config {
 };
 
 struct vgw__model_config {
-	uint32_t devices;                       /* bit mask of the devices its operations lock */
-	int64_t awake_bytes[VGW__DEVICES_MAX];  /* memory while awake, or VGW__UNKNOWN_BYTES */
+	uint32_t devices;                       /* bit mask of those it may run on */
+	int32_t devices_needed;                 /* how many of them an engine takes; 0: all */
+	int64_t awake_bytes[VGW__DEVICES_MAX];  /* on each it runs on, while awake, or VGW__UNKNOWN_BYTES */
 	int64_t asleep_bytes[VGW__DEVICES_MAX]; /* while asleep: residue on the devices, weights on the host
 						 */
 	uint64_t groups; /* two replicas with a bit in common are never awake together */
@@ -148,7 +149,7 @@ struct vgw__usage {
 	XX(PIN, "model")                                                                                     \
 	XX(UNPIN, "model")                                                                                   \
 	XX(RESET, "model force: forgive failures; force: STUCK becomes ABSENT")                              \
-	XX(ADOPT, "model depth: found running (STOP) or asleep (SLEEP); its gate is closed")                 \
+	XX(ADOPT, "model depth devices (0: not known): found running (STOP) or asleep (SLEEP), gate closed")  \
 	XX(MODEL_ADDED, "model config: the slot must be free")                                               \
 	XX(MODEL_CHANGED, "model config force: restart at its next use; force false: policy fields only")    \
 	XX(MODEL_REMOVED, "model: drain, stop, free the slot")                                               \
@@ -171,6 +172,7 @@ struct vgw__event {
 	enum vgw__failure failure;
 	enum vgw__depth depth;
 	enum vgw__priority priority;
+	uint32_t devices;
 	bool may_not_swap; /* the request may use what is up or coming, not cause a load */
 	bool force;
 	uint32_t ref; /* the shell's handle of the failure's text; handed back in REFUSE */
@@ -244,6 +246,8 @@ struct vgw__decision {
 	int64_t eta_ms;  /* -1: none */
 	int32_t chosen_count;
 	int32_t rejected_count;
+	uint32_t devices;        /* of a load: where it is to run */
+	const char *devices_why; /* static text; NULL: nothing was placed */
 	struct vgw__decision_row chosen[VGW__DECISION_ROWS];
 	struct vgw__decision_row rejected[VGW__DECISION_ROWS];
 };
@@ -258,6 +262,7 @@ struct vgw__replica_view {
 	int64_t until_ms;   /* end of BACKOFF; VGW__NEVER: until a reset */
 	uint32_t in_flight; /* as last observed */
 	int32_t waiting;
+	uint32_t devices; /* where it runs, sleeps, or is to come up; else where it was last */
 	bool is_pinned;
 	bool is_wanted;   /* a load is asked for or under way */
 	int32_t failures; /* in a row */

@@ -120,15 +120,6 @@ bool vgw__budget_may_sleep_now(const struct vgw__planner *p, const struct vgw__r
 	return true;
 }
 
-bool vgw__budget_is_too_big(const struct vgw__planner *p, const struct vgw__replica *r)
-{
-	for (int32_t d = 0; d < p->limits.devices; d++) {
-		if (p->devices[d].budget_bytes && r->awake[d] > p->devices[d].budget_bytes)
-			return true;
-	}
-	return false;
-}
-
 /* --- projected --- */
 
 enum future {
@@ -209,14 +200,15 @@ void vgw__budget_project(const struct vgw__planner *p, const int8_t *marks,
 	}
 }
 
-bool vgw__budget_lacks(const struct vgw__planner *p, const struct vgw__replica *r,
+bool vgw__budget_lacks(const struct vgw__planner *p, const struct vgw__replica *r, uint32_t devices,
 	const struct vgw__projection *projection, struct vgw__shortage *shortage)
 {
+	uint32_t elsewhere = r->config.devices & ~devices;
 	int64_t need;
 
 	shortage->devices = 0;
 	for (int32_t d = 0; d < p->limits.devices; d++) {
-		need = r->awake[d];
+		need = ((elsewhere >> d) & 1u) ? 0 : r->need[d];
 		if (r->state == VGW__STATE_ASLEEP)
 			need = larger(need, r->asleep[d]);
 		if (need > 0 && need > projection->free[d])
@@ -243,7 +235,7 @@ uint32_t vgw__budget_locked(const struct vgw__planner *p)
 void vgw__budget_lock(struct vgw__planner *p, const struct vgw__replica *r)
 {
 	for (int32_t d = 0; d < p->limits.devices; d++) {
-		if (((r->config.devices >> d) & 1u) && !p->devices[d].is_host)
+		if (((r->devices >> d) & 1u) && !p->devices[d].is_host)
 			p->devices[d].holder = vgw__replica_index(p, r);
 	}
 }

@@ -45,6 +45,8 @@ static int check_budgets(const struct vgw__planner *p, const char **what)
 			const struct vgw__replica *r = &p->replicas[i];
 
 			INVARIANT(7, r->held[d] >= 0, "held bytes are negative");
+			INVARIANT(1, !r->held[d] || !(((r->config.devices & ~r->devices) >> d) & 1u),
+				"bytes are held on a device outside the set");
 			INVARIANT(1, r->held[d] == bytes_by_state(r, d),
 				"a state holds other bytes than it should");
 			sum += r->held[d];
@@ -122,9 +124,10 @@ static int check_machine(const struct vgw__planner *p, const struct vgw__replica
 	INVARIANT(2, s != VGW__STATE_LEAVING || r->holds, "it leaves and holds nothing");
 	INVARIANT(4, !r->is_claimed || s == VGW__STATE_ABSENT || s == VGW__STATE_ASLEEP,
 		"a claim on something that runs already");
+	INVARIANT(1, !r->exists || vgw__place_is_set(p, r, r->devices), "a set of devices is not whole");
 	INVARIANT(7, r->exists || (s == VGW__STATE_ABSENT && !r->waiting), "an empty slot is not empty");
 	for (int32_t d = 0; d < p->limits.devices; d++) {
-		bool must_lock = r->exists && ((r->config.devices >> d) & 1u) && !p->devices[d].is_host &&
+		bool must_lock = r->exists && ((r->devices >> d) & 1u) && !p->devices[d].is_host &&
 				 (activates || (s == VGW__STATE_LEAVING && r->phase != VGW__PHASE_QUEUED));
 
 		INVARIANT(4, must_lock == (p->devices[d].holder == vgw__replica_index(p, r)),

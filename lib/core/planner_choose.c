@@ -4,7 +4,7 @@
  *   1. while something is short (a place, bytes on a device, a group), take the candidate that helps and that
  * the policy lets go first: a sleeper, then a sleeping victim that must go deeper, then a READY replica;
  *   2. give back those that turned out not to be needed.
- * It only chooses; planner_swap.c claims. */
+ * It only chooses, for one set of devices; planner_place.c compares sets, planner_swap.c claims. */
 #include "core/planner_internal.h"
 
 #include <string.h>
@@ -51,6 +51,13 @@ static struct vgw__candidate candidate_of(
 			candidate.freed_bytes += r->held[d];
 	}
 	return candidate;
+}
+
+double vgw__choose_cost(const struct vgw__planner *p, const struct vgw__replica *r, enum vgw__depth depth)
+{
+	struct vgw__candidate candidate = candidate_of(p, r, depth);
+
+	return vgw__policy_cost(&p->config, &candidate, p->now_ms);
 }
 
 /* --- who helps --- */
@@ -240,7 +247,8 @@ static struct pick best_pick(const struct vgw__planner *p, const struct vgw__rep
 }
 
 /* A victim is given back when the load fits without its going (as it would be with its mark removed). */
-static void give_back_unneeded(const struct vgw__planner *p, const struct vgw__replica *wanted, int8_t *marks)
+static void give_back_unneeded(
+	const struct vgw__planner *p, const struct vgw__replica *wanted, uint32_t devices, int8_t *marks)
 {
 	struct vgw__projection projection;
 	struct vgw__shortage shortage;
@@ -252,19 +260,19 @@ static void give_back_unneeded(const struct vgw__planner *p, const struct vgw__r
 		mark = marks[i];
 		marks[i] = VGW__MARK_NONE;
 		vgw__budget_project(p, marks, wanted, &projection);
-		if (vgw__budget_lacks(p, wanted, &projection, &shortage))
+		if (vgw__budget_lacks(p, wanted, devices, &projection, &shortage))
 			marks[i] = mark;
 	}
 }
 
 /* The retry after an out-of-memory failure: whatever may leave its devices does. */
-static void shed(const struct vgw__planner *p, const struct vgw__replica *wanted, int8_t *marks)
+static void shed(const struct vgw__planner *p, const struct vgw__replica *wanted, uint32_t devices, int8_t *marks)
 {
 	for (int32_t i = 0; i < p->limits.models; i++) {
 		const struct vgw__replica *r = &p->replicas[i];
 
 		if (r == wanted || r->is_pinned || r->is_claimed ||
-			!(r->config.devices & wanted->config.devices))
+			!(r->devices & devices))
 			continue;
 		if (r->state == VGW__STATE_READY || r->state == VGW__STATE_ASLEEP)
 			marks[i] = VGW__MARK_STOP;
@@ -272,7 +280,7 @@ static void shed(const struct vgw__planner *p, const struct vgw__replica *wanted
 }
 
 enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct vgw__replica *wanted,
-	int8_t *marks, int64_t *again_ms, struct vgw__decision *decision)
+	uint32_t devices, int8_t *marks, int64_t *again_ms, struct vgw__decision *decision)
 {
 	struct vgw__demand demand = demand_of(p, wanted);
 	struct vgw__projection projection;
@@ -283,11 +291,9 @@ enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct 
 
 	*again_ms = VGW__NEVER;
 	memset(marks, 0, (size_t)p->limits.models);
-	if (vgw__budget_is_too_big(p, wanted))
-		return VGW__REASON_TOO_BIG;
 	for (;;) {
 		vgw__budget_project(p, marks, wanted, &projection);
-		if (!vgw__budget_lacks(p, wanted, &projection, &shortage))
+		if (!vgw__budget_lacks(p, wanted, devices, &projection, &shortage))
 			break;
 		if (wanted->is_wanted_preload && !wanted->waiting && !wanted->is_wanted_admin)
 			return VGW__REASON_NO_ROOM; /* a preload evicts nobody */
@@ -308,8 +314,8 @@ enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct 
 			pick.cost);
 	}
 	if (has_victims)
-		give_back_unneeded(p, wanted, marks);
+		give_back_unneeded(p, wanted, devices, marks);
 	if (wanted->is_shedding)
-		shed(p, wanted, marks);
+		shed(p, wanted, devices, marks);
 	return VGW__REASON_NONE;
 }

@@ -121,10 +121,15 @@ enum vgw__reason vgw__commands_adopt(
 {
 	struct vgw__feed feed = {.beneficiary = VGW__NOBODY};
 	bool is_asleep = event->depth == VGW__DEPTH_SLEEP;
+	bool is_misplaced;
 
 	if (r->state != VGW__STATE_ABSENT || r->is_claimed)
 		return VGW__REASON_BUSY;
-	feed.is_force = p->is_shutdown ||
+	/* one that runs where it may not, or nobody knows where, is stopped: its room cannot be accounted for */
+	is_misplaced = event->devices ? !vgw__place_is_set(p, r, event->devices) : vgw__place_is_open(r);
+	if (event->devices && !is_misplaced)
+		vgw__place_put(r, event->devices);
+	feed.is_force = p->is_shutdown || is_misplaced ||
 			(is_asleep ? !vgw__budget_may_sleep_now(p, r) : !vgw__budget_fits_now(p, r));
 	vgw__machine_feed(p, r, is_asleep ? VGW__INPUT_ADOPT_ASLEEP : VGW__INPUT_ADOPT, &feed);
 	return feed.is_force ? VGW__REASON_NO_ROOM : VGW__REASON_NONE;
@@ -177,6 +182,7 @@ enum vgw__reason vgw__commands_change(
 		return VGW__REASON_NONE;
 	}
 	soft.devices = r->config.devices;
+	soft.devices_needed = r->config.devices_needed;
 	soft.groups = r->config.groups;
 	soft.can_sleep = r->config.can_sleep;
 	for (int32_t d = 0; d < VGW__DEVICES_MAX; d++) {

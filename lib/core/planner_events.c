@@ -159,12 +159,18 @@ static enum vgw__reason on_footprint(
 			continue;
 		if (event->depth == VGW__DEPTH_SLEEP) {
 			r->config.asleep_bytes[d] = event->bytes[d];
-			r->asleep[d] = in_force(p, r, d, event->bytes[d]);
+			r->rest[d] = in_force(p, r, d, event->bytes[d]);
 		} else {
 			r->learned[d] = event->bytes[d];
-			r->awake[d] = in_force(p, r, d, event->bytes[d]);
+			r->need[d] = in_force(p, r, d, event->bytes[d]);
 		}
 	}
+	/* one engine takes about as much on any device of its kind */
+	for (int32_t d = 0; d < p->limits.devices; d++) {
+		if (((r->config.devices & ~r->devices) >> d) & 1u)
+			r->need[d] = vgw__place_expect(p, r, d);
+	}
+	vgw__place_put(r, r->devices);
 	vgw__budget_charge(p, r);
 	vgw__journal_add(p, VGW__DECISION_LEARN, r,
 		event->depth == VGW__DEPTH_SLEEP ? "measured asleep" : "measured awake");

@@ -6,6 +6,7 @@
  *   planner_waiters.c who waits for what, and until when
  *   planner_budget.c  bytes, counts, groups: held now, and projected once everything under way is done
  *   planner_choose.c  who must leave so that another can come
+ *   planner_place.c   on which devices it comes up
  *   planner_swap.c    claiming: one wanted replica after the other, by urgency
  *   planner_passes.c  revoke, idle TTL, device locks: the other parts of the planning pass
  *   planner_view.c    ETA, journal, views
@@ -117,8 +118,11 @@ struct vgw__replica {
 	double weight;           /* sum of priorities' weights */
 	double weighted_arrival; /* sum of weight x arrival */
 
-	/* bytes */
-	int64_t awake[VGW__DEVICES_MAX]; /* in force; unknown ones resolved */
+	/* places and bytes; vgw__place_put() keeps the first five in step */
+	uint32_t devices;                /* its set; chosen with the claim, kept until the next choice */
+	int64_t need[VGW__DEVICES_MAX];  /* awake, on each device it may run on; unknown ones resolved */
+	int64_t rest[VGW__DEVICES_MAX];  /* the same asleep */
+	int64_t awake[VGW__DEVICES_MAX]; /* in force: `need` on its set */
 	int64_t asleep[VGW__DEVICES_MAX];
 	int64_t learned[VGW__DEVICES_MAX]; /* takes force at ABSENT; VGW__UNKNOWN_BYTES: nothing learned */
 	int64_t held[VGW__DEVICES_MAX];    /* what the budget is charged now */
@@ -268,9 +272,9 @@ bool vgw__budget_is_resident(const struct vgw__replica *r);
 bool vgw__budget_is_sleeper(const struct vgw__replica *r);
 void vgw__budget_project(const struct vgw__planner *p, const int8_t *marks,
 	const struct vgw__replica *without, struct vgw__projection *projection);
-bool vgw__budget_lacks(const struct vgw__planner *p, const struct vgw__replica *r,
+/* ... on that set of devices */
+bool vgw__budget_lacks(const struct vgw__planner *p, const struct vgw__replica *r, uint32_t devices,
 	const struct vgw__projection *projection, struct vgw__shortage *shortage);
-bool vgw__budget_is_too_big(const struct vgw__planner *p, const struct vgw__replica *r);
 bool vgw__budget_fits_now(const struct vgw__planner *p, const struct vgw__replica *r);
 bool vgw__budget_may_sleep_now(const struct vgw__planner *p, const struct vgw__replica *r);
 uint32_t vgw__budget_locked(const struct vgw__planner *p); /* devices on which an operation runs */
@@ -282,7 +286,26 @@ bool vgw__swap_is_wanted(const struct vgw__replica *r); /* somebody or something
 int64_t vgw__swap_due_ms(const struct vgw__planner *p, const struct vgw__replica *r);
 /* planner_choose.c. NONE: marks names the victims. BUSY: not now, *again_ms says when. Else: never. */
 enum vgw__reason vgw__choose_victims(const struct vgw__planner *p, const struct vgw__replica *r,
-	int8_t *marks, int64_t *again_ms, struct vgw__decision *decision);
+	uint32_t devices, int8_t *marks, int64_t *again_ms, struct vgw__decision *decision);
+/* What the policy says its going costs. */
+double vgw__choose_cost(const struct vgw__planner *p, const struct vgw__replica *r, enum vgw__depth depth);
+
+/* planner_place.c */
+bool vgw__place_is_set(const struct vgw__planner *p, const struct vgw__replica *r, uint32_t devices);
+bool vgw__place_is_open(const struct vgw__replica *r); /* its next start may be on another set */
+void vgw__place_put(struct vgw__replica *r, uint32_t devices);
+void vgw__place_believe(struct vgw__planner *p, struct vgw__replica *r); /* bytes by what is known; any set */
+/* What it takes on a device while awake, as far as is known without a look at what is free. */
+int64_t vgw__place_expect(const struct vgw__planner *p, const struct vgw__replica *r, int32_t d);
+bool vgw__place_is_too_big(const struct vgw__planner *p, const struct vgw__replica *r);
+/* Its set, or one of its possible sets on which it fits; 0: none. */
+uint32_t vgw__place_fitting(const struct vgw__planner *p, const struct vgw__replica *r,
+	const struct vgw__projection *projection);
+/* As vgw__choose_victims(), and where: decision->devices. */
+enum vgw__reason vgw__place_choose(const struct vgw__planner *p, const struct vgw__replica *r, int8_t *marks,
+	int64_t *again_ms, struct vgw__decision *decision);
+
+/* planner_swap.c */
 void vgw__swap_pass(struct vgw__planner *p);
 enum vgw__reason vgw__swap_admit(struct vgw__planner *p, struct vgw__replica *r); /* may it ever come up? */
 

@@ -24,7 +24,7 @@ static bool still_fits(const struct vgw__planner *p, const struct vgw__replica *
 	struct vgw__shortage shortage;
 
 	vgw__budget_project(p, NULL, r, &projection);
-	return !vgw__budget_lacks(p, r, &projection, &shortage);
+	return !vgw__budget_lacks(p, r, r->devices, &projection, &shortage);
 }
 
 static struct vgw__replica *newest_claim_before(struct vgw__planner *p, uint64_t seq)
@@ -182,7 +182,7 @@ static uint32_t lockable(const struct vgw__planner *p, const struct vgw__replica
 	uint32_t mask = 0;
 
 	for (int32_t d = 0; d < p->limits.devices; d++) {
-		if (((r->config.devices >> d) & 1u) && !p->devices[d].is_host)
+		if (((r->devices >> d) & 1u) && !p->devices[d].is_host)
 			mask |= 1u << d;
 	}
 	return mask;

@@ -27,6 +27,7 @@ static bool is_possible(const struct vgw__planner *p, const struct vgw__replica 
 {
 	struct vgw__projection projection;
 	struct vgw__shortage shortage;
+	uint32_t devices;
 
 	for (int32_t i = 0; i < p->limits.models; i++) {
 		const struct vgw__replica *r = &p->replicas[i];
@@ -37,12 +38,15 @@ static bool is_possible(const struct vgw__planner *p, const struct vgw__replica 
 			marks[i] = VGW__MARK_NONE;
 	}
 	vgw__budget_project(p, marks, wanted, &projection);
-	return !vgw__budget_lacks(p, wanted, &projection, &shortage);
+	devices = vgw__place_fitting(p, wanted, &projection);
+	if (!devices && vgw__place_is_open(wanted))
+		return false;
+	return !vgw__budget_lacks(p, wanted, devices, &projection, &shortage);
 }
 
 enum vgw__reason vgw__swap_admit(struct vgw__planner *p, struct vgw__replica *r)
 {
-	if (vgw__budget_is_too_big(p, r))
+	if (vgw__place_is_too_big(p, r))
 		return VGW__REASON_TOO_BIG;
 	if (r->is_claimed || r->state == VGW__STATE_STARTING || r->state == VGW__STATE_WAKING)
 		return VGW__REASON_NONE;
@@ -57,6 +61,7 @@ static void claim(struct vgw__planner *p, struct vgw__replica *wanted, struct vg
 	struct vgw__feed feed = {.cause = VGW__CAUSE_SWAP, .beneficiary = vgw__replica_index(p, wanted)};
 	bool has_victims = false;
 
+	vgw__place_put(wanted, decision->devices);
 	wanted->is_claimed = true;
 	wanted->claim_seq = ++p->seq;
 	wanted->again_ms = VGW__NEVER;
@@ -74,6 +79,8 @@ static void claim(struct vgw__planner *p, struct vgw__replica *wanted, struct vg
 		has_victims ? "others leave to make room" : "there is room");
 	entry->chosen_count = decision->chosen_count;
 	entry->rejected_count = decision->rejected_count;
+	entry->devices = decision->devices;
+	entry->devices_why = decision->devices_why;
 	memcpy(entry->chosen, decision->chosen, sizeof(entry->chosen));
 	memcpy(entry->rejected, decision->rejected, sizeof(entry->rejected));
 	entry->eta_ms = vgw__eta_ms(p, wanted, 50);
@@ -115,7 +122,7 @@ static void refuse_wanted(
 static void plan(struct vgw__planner *p, struct vgw__replica *r)
 {
 	struct vgw__decision decision = {.chosen_count = 0};
-	enum vgw__reason reason = vgw__choose_victims(p, r, p->marks, &r->again_ms, &decision);
+	enum vgw__reason reason = vgw__place_choose(p, r, p->marks, &r->again_ms, &decision);
 
 	if (reason == VGW__REASON_NONE)
 		claim(p, r, &decision);
@@ -140,7 +147,10 @@ static void refuse_overdue(struct vgw__planner *p, struct vgw__replica *r)
 
 static bool overlaps(const struct vgw__planner *p, const struct vgw__replica *a, const struct vgw__replica *b)
 {
-	return p->config.max_resident || (a->config.devices & b->config.devices) ||
+	uint32_t mine = vgw__place_is_open(a) ? a->config.devices : a->devices;
+	uint32_t theirs = vgw__place_is_open(b) ? b->config.devices : b->devices;
+
+	return p->config.max_resident || (mine & theirs) ||
 	       (a->config.groups & b->config.groups);
 }
 

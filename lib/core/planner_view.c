@@ -28,26 +28,53 @@ static int64_t remaining_ms(int64_t expected_ms, int64_t elapsed_ms)
 	return expected_ms > elapsed_ms ? expected_ms - elapsed_ms : elapsed_ms / 10;
 }
 
-/* Operations that share a device with `r` and come before it. */
+/* How long what another has under way keeps the devices it is on. */
+static int64_t occupied_ms(const struct vgw__planner *p, const struct vgw__replica *r,
+	const struct vgw__replica *other, int percent)
+{
+	if (other == r || !other->exists)
+		return 0;
+	if (other->is_claimed)
+		return r->is_claimed && other->claim_seq > r->claim_seq ? 0 : vgw__eta_activation_ms(other, percent);
+	if (other->state == VGW__STATE_STARTING || other->state == VGW__STATE_WAKING)
+		return remaining_ms(vgw__eta_activation_ms(other, percent), p->now_ms - other->since_ms);
+	if (other->state == VGW__STATE_LEAVING || other->state == VGW__STATE_DRAINING)
+		return remaining_ms(vgw__eta_departure_ms(other, other->depth, percent), p->now_ms - other->since_ms);
+	return 0;
+}
+
+/* Operations that share a device with `r` and come before it; of one that may still choose, those on the least busy
+ * devices. */
 static int64_t ahead_ms(const struct vgw__planner *p, const struct vgw__replica *r, int percent)
 {
+	int64_t sums[VGW__DEVICES_MAX] = {0};
 	int64_t sum_ms = 0;
+	bool is_open = vgw__place_is_open(r);
+	int32_t sorted = 0;
 
 	for (int32_t i = 0; i < p->limits.models; i++) {
 		const struct vgw__replica *other = &p->replicas[i];
+		uint32_t shared = other->devices & (is_open ? r->config.devices : r->devices);
+		int64_t ms = shared ? occupied_ms(p, r, other, percent) : 0;
 
-		if (other == r || !other->exists || !(other->config.devices & r->config.devices))
-			continue;
-		if (other->is_claimed && (!r->is_claimed || other->claim_seq < r->claim_seq))
-			sum_ms += vgw__eta_activation_ms(other, percent);
-		else if (other->state == VGW__STATE_STARTING || other->state == VGW__STATE_WAKING)
-			sum_ms += remaining_ms(
-				vgw__eta_activation_ms(other, percent), p->now_ms - other->since_ms);
-		else if (other->state == VGW__STATE_LEAVING || other->state == VGW__STATE_DRAINING)
-			sum_ms += remaining_ms(vgw__eta_departure_ms(other, other->depth, percent),
-				p->now_ms - other->since_ms);
+		sum_ms += ms;
+		for (int32_t d = 0; is_open && ms && d < VGW__DEVICES_MAX; d++)
+			sums[d] += ((shared >> d) & 1u) ? ms : 0;
 	}
-	return sum_ms;
+	if (!is_open)
+		return sum_ms;
+	for (int32_t d = 0; d < VGW__DEVICES_MAX; d++) {
+		int64_t ms = sums[d];
+		int32_t at = sorted;
+
+		if (!((r->config.devices >> d) & 1u))
+			continue;
+		for (; at > 0 && sums[at - 1] > ms; at--)
+			sums[at] = sums[at - 1];
+		sums[at] = ms;
+		sorted++;
+	}
+	return sums[r->config.devices_needed - 1];
 }
 
 int64_t vgw__eta_ms(const struct vgw__planner *p, const struct vgw__replica *r, int percent)
@@ -94,6 +121,8 @@ struct vgw__decision *vgw__journal_add(
 	decision->eta_ms = -1;
 	decision->chosen_count = 0;
 	decision->rejected_count = 0;
+	decision->devices = 0;
+	decision->devices_why = NULL;
 	action->model = decision->model;
 	action->decision = decision;
 	return decision;
@@ -150,6 +179,7 @@ void vgw__planner_view(
 	view->until_ms = r->state == VGW__STATE_BACKOFF ? r->until_ms : 0;
 	view->in_flight = r->in_flight;
 	view->waiting = r->waiting;
+	view->devices = r->devices;
 	view->is_pinned = r->is_pinned;
 	view->is_wanted = r->is_claimed || vgw__swap_is_wanted(r) || r->state == VGW__STATE_STARTING ||
 			  r->state == VGW__STATE_WAKING;
@@ -214,6 +244,6 @@ void vgw__planner_explain(
 		decision->why = vgw__state_name(r->state);
 		return;
 	}
-	reason = vgw__choose_victims(p, r, p->marks, &again_ms, decision);
+	reason = vgw__place_choose(p, r, p->marks, &again_ms, decision);
 	decision->why = vgw__reason_text(reason);
 }

@@ -8,15 +8,29 @@
 
 struct engine {
 	bool is_resident;
+	uint32_t devices; /* the first on which there was room */
 	int64_t busy_until_ms;
 	int64_t last_used_ms;
 	int64_t since_ms;
 };
 
-static bool fits(const struct vgw__simulation *s, const struct engine *engines, int32_t wanted)
+static int64_t free_bytes(const struct vgw__simulation *s, const struct engine *engines, int32_t d)
 {
+	int64_t bytes = s->devices[d].budget_bytes;
+
+	for (int32_t m = 0; m < s->model_count; m++) {
+		uint32_t elsewhere = s->models[m].devices & ~engines[m].devices;
+
+		bytes -= engines[m].is_resident && !((elsewhere >> d) & 1u) ? s->models[m].awake_bytes[d] : 0;
+	}
+	return bytes;
+}
+
+static bool fits(const struct vgw__simulation *s, struct engine *engines, int32_t wanted)
+{
+	const struct vgw__model_config *model = &s->models[wanted];
 	int32_t residents = 1;
-	int64_t bytes;
+	int32_t left = model->devices_needed;
 
 	for (int32_t m = 0; m < s->model_count; m++) {
 		residents += engines[m].is_resident;
@@ -25,16 +39,20 @@ static bool fits(const struct vgw__simulation *s, const struct engine *engines, 
 	}
 	if (s->config.max_resident && residents > s->config.max_resident)
 		return false;
+	engines[wanted].devices = left ? 0 : model->devices;
 	for (int32_t d = 0; d < s->device_count; d++) {
-		if (!s->devices[d].budget_bytes)
-			continue;
-		bytes = s->models[wanted].awake_bytes[d];
-		for (int32_t m = 0; m < s->model_count; m++)
-			bytes += engines[m].is_resident ? s->models[m].awake_bytes[d] : 0;
-		if (bytes > s->devices[d].budget_bytes)
+		bool is_choice = model->devices_needed && ((model->devices >> d) & 1u);
+		bool has_room = !s->devices[d].budget_bytes ||
+				model->awake_bytes[d] <= free_bytes(s, engines, d);
+
+		if (is_choice && has_room && left) {
+			engines[wanted].devices |= 1u << d;
+			left--;
+		}
+		if (!is_choice && !has_room)
 			return false;
 	}
-	return true;
+	return left == 0;
 }
 
 static int32_t least_recently_used(const struct vgw__simulation *s, const struct engine *engines)
@@ -49,10 +67,11 @@ static int32_t least_recently_used(const struct vgw__simulation *s, const struct
 	return oldest;
 }
 
-static void add_residence(struct vgw__simulated *out, const struct vgw__simulation *s, int32_t m, int64_t ms)
+static void add_residence(
+	struct vgw__simulated *out, const struct vgw__simulation *s, const struct engine *engine, int64_t ms)
 {
 	for (int32_t d = 0; d < s->device_count; d++) {
-		if (((s->models[m].devices >> d) & 1u) && !s->devices[d].is_host)
+		if (((engine->devices >> d) & 1u) && !s->devices[d].is_host)
 			out->device_hours += (double)ms / 3600000.0;
 	}
 }
@@ -80,7 +99,7 @@ bool vgw__simulate_fifo(struct vgw__simulated *out, const struct vgw__simulation
 				now_ms = engines[victim].busy_until_ms;
 			now_ms += s->times[victim].stop_ms;
 			engines[victim].is_resident = false;
-			add_residence(out, s, victim, now_ms - engines[victim].since_ms);
+			add_residence(out, s, &engines[victim], now_ms - engines[victim].since_ms);
 		}
 		if (!engine->is_resident) {
 			engine->since_ms = now_ms;
@@ -98,7 +117,7 @@ bool vgw__simulate_fifo(struct vgw__simulated *out, const struct vgw__simulation
 	}
 	for (int32_t m = 0; m < s->model_count; m++) {
 		if (engines[m].is_resident)
-			add_residence(out, s, m, end_ms - engines[m].since_ms);
+			add_residence(out, s, &engines[m], end_ms - engines[m].since_ms);
 	}
 	out->span_ms = s->arrival_count ? end_ms - s->arrivals[0].at_ms : 0;
 	vgw__free(engines);

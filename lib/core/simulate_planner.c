@@ -24,6 +24,7 @@ struct engine {
 	bool is_idle_due;
 	bool is_watched;
 	uint32_t gate_ticket;
+	uint32_t devices; /* of its last start */
 	uint32_t in_flight;
 	uint64_t arrivals;
 	int64_t last_used_ms;
@@ -112,7 +113,6 @@ static void lease(struct run *run, int32_t model, size_t arrival)
 static void note_transition(struct run *run, const struct vgw__action *action)
 {
 	struct engine *engine = &run->engines[action->model];
-	const struct vgw__model_config *model = &run->s->models[action->model];
 	bool is_gone = action->to == VGW__STATE_ABSENT || action->to == VGW__STATE_ASLEEP ||
 		       action->to == VGW__STATE_BACKOFF;
 
@@ -121,7 +121,7 @@ static void note_transition(struct run *run, const struct vgw__action *action)
 	if (!is_gone || engine->awake_since_ms == VGW__NEVER)
 		return;
 	for (int32_t d = 0; d < run->s->device_count; d++) {
-		if (((model->devices >> d) & 1u) && !run->s->devices[d].is_host)
+		if (((engine->devices >> d) & 1u) && !run->s->devices[d].is_host)
 			run->out->device_hours += (double)(run->now_ms - engine->awake_since_ms) / 3600000.0;
 	}
 	engine->awake_since_ms = VGW__NEVER;
@@ -135,6 +135,7 @@ static void perform(struct run *run, const struct vgw__action *action)
 
 	switch (action->kind) {
 	case VGW__ACTION_ACTIVATE:
+		engine->devices = action->devices;
 		run->out->cold_starts += !action->is_wake;
 		run->out->wakes += action->is_wake;
 		answer_later(run, action, VGW__EVENT_ACTIVATED,

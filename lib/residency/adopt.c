@@ -20,6 +20,20 @@ static const char *identity_of(const json_t *record, const struct vgw__instance 
 	return instance->kind->ops.flags & VGW_CONTROLLER_SELF_RUNNING ? "" : NULL;
 }
 
+/* The set it was started on. False: no memory. */
+static bool recall_devices(vgw_residency *residency, struct vgw__engine *engine)
+{
+	const json_t *record = vgw__store_find(residency->store, engine->resident->name);
+	const struct vgw__instance *instance = engine->instance;
+	char devices[VGW__DEVICES_MAX * VGW__NAME_SIZE];
+
+	engine->adopted_devices = vgw__placement_read(residency, json_object_get(record, "devices"));
+	if (!engine->adopted_devices)
+		return true;
+	return vgw__placement_print(residency, instance->model, engine->adopted_devices, devices, sizeof(devices)) &&
+		vgw__host_place(instance->host, devices, 0);
+}
+
 bool vgw__adopt_engine(vgw_residency *residency, struct vgw__engine *engine)
 {
 	const struct vgw__instance *instance = engine->instance;
@@ -27,7 +41,7 @@ bool vgw__adopt_engine(vgw_residency *residency, struct vgw__engine *engine)
 	struct vgw__host_report report;
 	vgw_error why = VGW_ERROR_INIT;
 
-	if (!identity || !instance->kind->ops.adopt)
+	if (!identity || !instance->kind->ops.adopt || !recall_devices(residency, engine))
 		return false;
 	vgw__host_begin(instance->host);
 	if (instance->kind->ops.adopt(instance->self, identity, vgw_now_ms() + ADOPT_MS, &why) != VGW_OK) {

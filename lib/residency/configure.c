@@ -12,6 +12,7 @@
 enum { HOST_PLACE = VGW__DEVICES_MAX - 1, SWEEP_MS = 30000 };
 
 static const char host_name[] = "host";
+static const char each_name[] = "each"; /* in a model's memory: on every device not named */
 
 /* --- limits and policy ---------------------------------------------------------------------------------------- */
 
@@ -42,7 +43,7 @@ void vgw__configure_planner(struct vgw__residency_config *config, const vgw_resi
 
 /* --- devices -------------------------------------------------------------------------------------------------- */
 
-static int32_t find_device(const vgw_residency *residency, const char *name)
+int32_t vgw__configure_find_device(const vgw_residency *residency, const char *name)
 {
 	for (int32_t i = 0; i < VGW__DEVICES_MAX; i++) {
 		if (residency->device_names[i][0] && strcmp(residency->device_names[i], name) == 0)
@@ -51,7 +52,7 @@ static int32_t find_device(const vgw_residency *residency, const char *name)
 	return -1;
 }
 
-static int32_t add_device(vgw_residency *residency, const char *name)
+int32_t vgw__configure_add_device(vgw_residency *residency, const char *name)
 {
 	for (int32_t i = 0; i < HOST_PLACE; i++) {
 		if (residency->device_names[i][0])
@@ -73,10 +74,13 @@ vgw_status vgw__configure_devices(vgw_residency *residency, const vgw_residency_
 		if (!name || !name[0] || strlen(name) >= VGW__NAME_SIZE)
 			return vgw_error_set(err, VGW_INVALID, 0, "device %zu: its name must have 1 to %d bytes", i + 1,
 				VGW__NAME_SIZE - 1);
+		if (strcmp(name, each_name) == 0)
+			return vgw_error_set(err, VGW_INVALID, 0, "a device cannot be called '%s': it stands for all",
+				name);
 		if (strcmp(name, host_name) != 0) {
-			if (find_device(residency, name) >= 0)
+			if (vgw__configure_find_device(residency, name) >= 0)
 				return vgw_error_set(err, VGW_INVALID, 0, "device '%s' is given twice", name);
-			place = add_device(residency, name);
+			place = vgw__configure_add_device(residency, name);
 			residency->is_naming_devices = false;
 		}
 		if (place < 0)
@@ -84,6 +88,8 @@ vgw_status vgw__configure_devices(vgw_residency *residency, const vgw_residency_
 		residency->device_budgets[place] = options->devices[i].bytes > INT64_MAX
 			? INT64_MAX : (int64_t)options->devices[i].bytes;
 	}
+	if (residency->is_naming_devices && options->discover_devices)
+		vgw__discover_devices(residency);
 	return VGW_OK;
 }
 
@@ -92,19 +98,23 @@ vgw_status vgw__configure_devices(vgw_residency *residency, const vgw_residency_
 static vgw_status place_of(vgw_residency *residency, const vgw_model *model, const char *device, int32_t *place,
 	vgw_error *err)
 {
-	*place = find_device(residency, device);
+	*place = vgw__configure_find_device(residency, device);
 	if (*place < 0 && residency->is_naming_devices && strlen(device) < VGW__NAME_SIZE)
-		*place = add_device(residency, device);
+		*place = vgw__configure_add_device(residency, device);
 	if (*place >= 0)
 		return VGW_OK;
 	return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': there is no device '%.60s'; name it under devices",
 		model->name, device);
 }
 
-/* Which devices it runs on: as listed; else those it says it takes memory on; else any, so all of them. */
-static vgw_status choose_devices(vgw_residency *residency, const vgw_model *model, uint32_t *mask, vgw_error *err)
+/* Which devices it may run on: as listed; else those it says it takes memory on; else any. Of an engine that nobody can
+ * tell where to run, the first is believed. */
+static vgw_status choose_devices(vgw_residency *residency, const vgw_model *model, uint32_t flags, uint32_t *mask,
+	vgw_error *err)
 {
 	vgw_status status = VGW_OK;
+	uint32_t named;
+	bool is_placed;
 	int32_t place;
 
 	*mask = 0;
@@ -114,31 +124,86 @@ static vgw_status choose_devices(vgw_residency *residency, const vgw_model *mode
 			*mask |= 1u << place;
 	}
 	for (size_t i = 0; status == VGW_OK && !model->devices.count && i < model->memory_count; i++) {
+		if (strcmp(model->memory[i].device, each_name) == 0)
+			continue;
 		status = place_of(residency, model, model->memory[i].device, &place, err);
 		if (status == VGW_OK && place != HOST_PLACE)
 			*mask |= 1u << place;
 	}
-	if (status == VGW_OK && !*mask && residency->is_naming_devices && !residency->device_names[0][0])
-		(void)add_device(residency, "gpu0");
-	for (int32_t i = 0; !*mask && i < HOST_PLACE && residency->device_names[i][0]; i++)
-		*mask |= 1u << i;
+	named = *mask;
+	if (status == VGW_OK && !named && residency->is_naming_devices && !residency->device_names[0][0])
+		(void)vgw__configure_add_device(residency, "gpu0");
+	is_placed = (flags & VGW_CONTROLLER_PLACEABLE) && !residency->is_naming_devices;
+	for (int32_t i = 0; status == VGW_OK && !named && i < HOST_PLACE && residency->device_names[i][0]; i++)
+		*mask |= is_placed || i == 0 ? 1u << i : 0;
 	return status;
+}
+
+static int32_t count_devices(uint32_t mask)
+{
+	int32_t count = 0;
+
+	for (; mask; mask &= mask - 1)
+		count++;
+	return count;
+}
+
+/* How many of them it takes. Where nobody tells the engine on which to run, or nobody named the machine's devices, it
+ * takes all it was given, unless the model says otherwise. */
+static vgw_status choose_width(const vgw_residency *residency, const vgw_model *model, uint32_t flags,
+	struct vgw__model_config *config, vgw_error *err)
+{
+	int32_t count = count_devices(config->devices);
+	bool is_placed = flags & VGW_CONTROLLER_PLACEABLE;
+
+	if (!is_placed && model->tensor_parallel && (int32_t)model->tensor_parallel != count)
+		return vgw_error_set(err, VGW_INVALID, 0, "model '%.60s': tensor_parallel is %u, but nobody can tell an "
+			"engine of kind '%.20s' which devices to use; name those it does under devices", model->name,
+			(unsigned)model->tensor_parallel, model->kind);
+	if (!is_placed || model->width == VGW__WIDTH_ALL ||
+		(residency->is_naming_devices && !model->tensor_parallel))
+		return VGW_OK;
+	if (model->width > (uint32_t)count)
+		return vgw_error_set(err, VGW_INVALID, 0,
+			"model '%.60s' takes %u devices (%s), but there %s only %d it may run on", model->name,
+			(unsigned)model->width, model->tensor_parallel ? "tensor_parallel" : "as its backend says",
+			count == 1 ? "is" : "are", (int)count);
+	config->devices_needed = (int32_t)model->width;
+	return VGW_OK;
+}
+
+static int64_t to_bytes(uint64_t bytes)
+{
+	return bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes;
 }
 
 static vgw_status measure(vgw_residency *residency, const vgw_model *model, struct vgw__model_config *config,
 	vgw_error *err)
 {
-	for (int32_t i = 0; i < HOST_PLACE; i++)
-		config->awake_bytes[i] = (config->devices >> i) & 1u ? VGW__UNKNOWN_BYTES : 0;
-	for (size_t i = 0; i < model->memory_count; i++) {
-		int64_t bytes = model->memory[i].bytes > INT64_MAX ? INT64_MAX : (int64_t)model->memory[i].bytes;
-		int32_t place;
-		vgw_status status = place_of(residency, model, model->memory[i].device, &place, err);
+	int64_t each = VGW__UNKNOWN_BYTES;
 
+	for (size_t i = 0; i < model->memory_count; i++) {
+		if (strcmp(model->memory[i].device, each_name) == 0)
+			each = to_bytes(model->memory[i].bytes);
+	}
+	for (int32_t i = 0; i < HOST_PLACE; i++)
+		config->awake_bytes[i] = (config->devices >> i) & 1u ? each : 0;
+	for (size_t i = 0; i < model->memory_count; i++) {
+		int64_t bytes = to_bytes(model->memory[i].bytes);
+		int32_t place;
+		vgw_status status;
+
+		if (strcmp(model->memory[i].device, each_name) == 0)
+			continue;
+		status = place_of(residency, model, model->memory[i].device, &place, err);
 		if (status != VGW_OK)
 			return status;
 		if (place == HOST_PLACE)
 			config->asleep_bytes[place] = bytes;
+		else if (config->devices_needed && !((config->devices >> place) & 1u))
+			return vgw_error_set(err, VGW_INVALID, 0,
+				"model '%.60s': memory on '%.60s', which is none of its devices", model->name,
+				model->memory[i].device);
 		else
 			config->awake_bytes[place] = bytes;
 	}
@@ -179,7 +244,7 @@ static int64_t timeout_of(const json_t *backend, const char *key, int64_t otherw
 	return ms > 0 ? ms : otherwise;
 }
 
-vgw_status vgw__configure_model(vgw_residency *residency, const vgw_model *model, bool can_sleep,
+vgw_status vgw__configure_model(vgw_residency *residency, const vgw_model *model, uint32_t flags,
 	struct vgw__model_config *config, vgw_error *err)
 {
 	const vgw_residency_options *options = &residency->given;
@@ -188,7 +253,7 @@ vgw_status vgw__configure_model(vgw_residency *residency, const vgw_model *model
 	vgw_status status;
 
 	*config = (struct vgw__model_config){
-		.can_sleep = can_sleep && model->sleep_level > 0,
+		.can_sleep = (flags & VGW_CONTROLLER_CAN_SLEEP) && model->sleep_level > 0,
 		.is_pinned = model->is_pinned,
 		.start_timeout_ms = timeout_of(backend, "start_timeout", options->start_timeout_ms),
 		.stop_timeout_ms = stop_ms ? stop_ms + SWEEP_MS : options->stop_timeout_ms,
@@ -199,7 +264,9 @@ vgw_status vgw__configure_model(vgw_residency *residency, const vgw_model *model
 		.ttl_stop_ms = options->idle_stop_ms,
 	};
 	json_decref(backend);
-	status = choose_devices(residency, model, &config->devices, err);
+	status = choose_devices(residency, model, flags, &config->devices, err);
+	if (status == VGW_OK)
+		status = choose_width(residency, model, flags, config, err);
 	if (status == VGW_OK)
 		status = measure(residency, model, config, err);
 	if (status == VGW_OK)

@@ -184,24 +184,6 @@ void vgw__engine_get_progress(struct vgw__engine *engine, int *percent, char *te
 
 /* --- instances ------------------------------------------------------------------------------------------------ */
 
-/* "gpu0", "gpu3" are 0 and 3 to an engine; other names are its own business. */
-static bool print_devices(const vgw_model *model, char *out, size_t size)
-{
-	size_t len = 0;
-
-	out[0] = '\0';
-	for (size_t i = 0; i < model->devices.count; i++) {
-		const char *name = model->devices.items[i];
-		bool is_gpu = strncmp(name, "gpu", 3) == 0 && name[3] && strspn(name + 3, "0123456789") == strlen(name + 3);
-		int more = snprintf(out + len, size - len, "%s%s", len ? "," : "", is_gpu ? name + 3 : name);
-
-		if (more < 0 || (size_t)more >= size - len)
-			return false;
-		len += (size_t)more;
-	}
-	return true;
-}
-
 /* Sleep over the kind of its controller. */
 static void wrap(struct vgw__instance *instance, vgw_residency *residency)
 {
@@ -228,7 +210,8 @@ vgw_status vgw__instance_new(struct vgw__instance **out, vgw_residency *residenc
 		.backend_json = model->backend_json, .state_dir = residency->state_dir, .devices = devices,
 		.sleep_level = model->sleep_level,
 	};
-	vgw_status status = instance && replica && print_devices(model, devices, sizeof(devices)) ? VGW_OK : VGW_NOMEM;
+	bool is_made = instance && replica && vgw__placement_print(residency, model, ~0u, devices, sizeof(devices));
+	vgw_status status = is_made ? VGW_OK : VGW_NOMEM;
 
 	*out = NULL;
 	if (status == VGW_OK) {

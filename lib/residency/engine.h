@@ -93,6 +93,7 @@ struct vgw__engine {
 	bool is_swap_due;               /* `next` takes over as soon as no operation runs */
 	bool is_adopted;                /* holds an engine of an earlier life; const once published */
 	bool is_adopted_asleep;
+	uint32_t adopted_devices;       /* where it runs; 0: not known */
 	bool is_dead_early;             /* it died before the planner knew of it */
 	bool is_sweep_due;              /* a start was given up at the very end */
 	bool is_idle_wanted;            /* the closed gate's IDLE has not been sent yet */
@@ -100,6 +101,7 @@ struct vgw__engine {
 	uint32_t idle_ticket;
 	struct vgw__order waiting_order;
 	struct vgw__operation operation;
+	char placement[VGW__DEVICES_MAX * 64]; /* of its operation, for the engine: "0,1" */
 	bool is_dead;                   /* died unasked; const while an operation runs */
 	struct vgw__device_share memory[VGW__DEVICES_MAX];
 	char failure[240];              /* the decisive line of the last failure, "" */

@@ -11,6 +11,8 @@
  *   engine.c      a controller's instance and what it says
  *   operations.c  what executors do
  *   memory.c      what the devices tell of engines' memory
+ *   discover.c    which devices there are
+ *   placement.c   where an engine runs, in the words of engines and of files
  *   waiters.c     who waits, and the ports through which workers hear
  *   refusal.c     why somebody is refused, in words
  *   lease.c       leases for programs
@@ -30,8 +32,9 @@
 #include "residency/residency.h"
 #include "util/strings.h"
 
-enum { VGW__GROUPS_MAX = 64, VGW__NAME_SIZE = 64 };
+enum { VGW__GROUPS_MAX = 64, VGW__NAME_SIZE = 64, VGW__UUID_SIZE = 96 };
 
+struct vgw__device_memory;
 struct vgw__settle;
 struct vgw__store;
 
@@ -48,6 +51,8 @@ struct vgw__memory {
 	struct vgw__settle *source;
 	bool is_sought;
 	int64_t used[VGW__DEVICES_MAX];
+	int64_t foreign[VGW__DEVICES_MAX]; /* 1 + what others took when somebody last looked; 0: nobody has */
+	int64_t warned[VGW__DEVICES_MAX];  /* of how much of it the log was told */
 };
 
 struct vgw_residency {
@@ -84,6 +89,7 @@ struct vgw_residency {
 	vgw_timer resolve;
 	char device_names[VGW__DEVICES_MAX][VGW__NAME_SIZE];
 	int64_t device_budgets[VGW__DEVICES_MAX];
+	char device_uuids[VGW__DEVICES_MAX][VGW__UUID_SIZE]; /* discovered ones: const after new */
 	bool is_naming_devices;         /* none were configured: models name them */
 	char *group_names[VGW__GROUPS_MAX];
 	bool is_preloaded;
@@ -104,9 +110,27 @@ struct vgw__engine *vgw__manager_find(vgw_residency *residency, const char *name
 
 void vgw__configure_planner(struct vgw__residency_config *config, const vgw_residency_options *options);
 vgw_status vgw__configure_devices(vgw_residency *residency, const vgw_residency_options *options, vgw_error *err);
-/* The residency's thread. INVALID: a device that does not exist, too many groups. */
-vgw_status vgw__configure_model(vgw_residency *residency, const vgw_model *model, bool can_sleep,
+/* flags: the controller's. The residency's thread. INVALID: a device that does not exist, too many groups. */
+vgw_status vgw__configure_model(vgw_residency *residency, const vgw_model *model, uint32_t flags,
 	struct vgw__model_config *config, vgw_error *err);
+int32_t vgw__configure_find_device(const vgw_residency *residency, const char *name); /* its place; -1: none */
+/* -1: there are too many. */
+int32_t vgw__configure_add_device(vgw_residency *residency, const char *name);
+
+/* --- discover.c --- */
+
+/* Devices that the driver knows, with all of their memory as budgets. None is no error. */
+void vgw__discover_devices(vgw_residency *residency);
+
+/* --- placement.c --- */
+
+/* "0,1"; "": nothing is said of where it runs. False: too long. */
+bool vgw__placement_print(const vgw_residency *residency, const vgw_model *model, uint32_t devices, char *out,
+	size_t size);
+/* Tell the host of the operation's instance. On its executor, before the controller. */
+vgw_status vgw__placement_tell(const struct vgw__operation *operation, vgw_error *err);
+struct json_t *vgw__placement_pack(const vgw_residency *residency, uint32_t devices); /* a list of names */
+uint32_t vgw__placement_read(const vgw_residency *residency, const struct json_t *names); /* 0: not known */
 
 /* --- operations.c --- */
 
@@ -123,6 +147,11 @@ void vgw__memory_before(struct vgw__operation *operation);  /* it is about to co
 void vgw__memory_after(struct vgw__operation *operation);   /* it is up */
 void vgw__memory_leaving(struct vgw__operation *operation); /* it is about to go */
 vgw_status vgw__memory_settle(struct vgw__operation *operation, vgw_error *err); /* until its memory is back */
+/* An engine of an earlier life takes what it took then. The residency's thread. */
+void vgw__memory_adopted(struct vgw__engine *engine, uint32_t devices);
+/* False: nobody tells. */
+bool vgw__memory_read(const struct vgw__operation *operation, int32_t device, struct vgw__device_memory *out);
+int64_t vgw__memory_get_foreign(vgw_residency *residency, int32_t device); /* -1: not known */
 void vgw__memory_fini(struct vgw__memory *memory);
 /* What tells the devices' free memory; NULL: nothing here does. Also on the thread of apply. */
 struct vgw__settle *vgw__memory_get_source(vgw_residency *residency);

@@ -16,6 +16,7 @@
 enum { READ_MS = 5000 };
 
 static const int64_t slack_bytes = INT64_C(256) * 1024 * 1024;
+static const int64_t foreign_bytes = INT64_C(1024) * 1024 * 1024; /* so much of a stranger's is worth a warning */
 
 /* --- the source ----------------------------------------------------------------------------------------------- */
 
@@ -44,15 +45,21 @@ struct vgw__settle *vgw__memory_get_source(vgw_residency *residency)
 	return source && source->ops->read ? source : NULL;
 }
 
-/* -1: nobody tells. */
-static int64_t read_free(const struct vgw__operation *operation, int32_t device)
+bool vgw__memory_read(const struct vgw__operation *operation, int32_t device, struct vgw__device_memory *out)
 {
 	vgw_residency *residency = operation->engine->residency;
 	struct vgw__settle *source = vgw__memory_get_source(residency);
+
+	return source && vgw__settle_read(source, residency->device_names[device], vgw_now_ms() + READ_MS,
+		vgw_host_get_cancel_fd(operation->instance->host), out, NULL) == VGW_OK;
+}
+
+/* -1: nobody tells. */
+static int64_t read_free(const struct vgw__operation *operation, int32_t device)
+{
 	struct vgw__device_memory memory;
 
-	if (!source || vgw__settle_read(source, residency->device_names[device], vgw_now_ms() + READ_MS,
-		vgw_host_get_cancel_fd(operation->instance->host), &memory, NULL) != VGW_OK)
+	if (!vgw__memory_read(operation, device, &memory))
 		return -1;
 	return memory.free_bytes > INT64_MAX ? INT64_MAX : (int64_t)memory.free_bytes;
 }
@@ -75,14 +82,64 @@ static int64_t used_by_others(const struct vgw__operation *operation, int32_t de
 	return bytes;
 }
 
-static void charge(const struct vgw__operation *operation, int32_t device, int64_t bytes)
+static void charge_engine(struct vgw__engine *engine, int32_t device, int64_t bytes)
 {
-	struct vgw__memory *memory = &operation->engine->residency->memory;
+	struct vgw__memory *memory = &engine->residency->memory;
 
 	(void)pthread_mutex_lock(&memory->lock);
-	memory->used[device] += bytes - operation->engine->memory[device].charged;
-	operation->engine->memory[device].charged = bytes;
+	memory->used[device] += bytes - engine->memory[device].charged;
+	engine->memory[device].charged = bytes;
 	(void)pthread_mutex_unlock(&memory->lock);
+}
+
+static void charge(const struct vgw__operation *operation, int32_t device, int64_t bytes)
+{
+	charge_engine(operation->engine, device, bytes);
+}
+
+void vgw__memory_adopted(struct vgw__engine *engine, uint32_t devices)
+{
+	for (int32_t d = 0; d < VGW__DEVICES_MAX; d++) {
+		if (((devices >> d) & 1u) && engine->memory[d].taken > 0)
+			charge_engine(engine, d, engine->memory[d].taken);
+	}
+}
+
+/* --- the others ----------------------------------------------------------------------------------------------- */
+
+/* Processes that are not ours take what they like and leave when they like: budgets do not shrink for them. An engine
+ * that does not fit for their sake fails as out of memory, and what is told here says why. */
+static void note_foreign(const struct vgw__operation *operation, int32_t device, const struct vgw__device_memory *now)
+{
+	vgw_residency *residency = operation->engine->residency;
+	struct vgw__memory *memory = &residency->memory;
+	bool is_news;
+	int64_t bytes;
+
+	if (!now->total_bytes || now->free_bytes > now->total_bytes || now->total_bytes > INT64_MAX)
+		return;
+	(void)pthread_mutex_lock(&memory->lock);
+	bytes = (int64_t)(now->total_bytes - now->free_bytes) - memory->used[device];
+	bytes = bytes > 0 ? bytes : 0;
+	memory->foreign[device] = bytes + 1;
+	is_news = bytes >= foreign_bytes && bytes > memory->warned[device] + slack_bytes;
+	if (is_news || bytes < foreign_bytes)
+		memory->warned[device] = bytes;
+	(void)pthread_mutex_unlock(&memory->lock);
+	if (is_news)
+		vgw__log(&residency->options.logger, VGW_LOG_WARN, "residency", NULL,
+			"%s: %.1f GiB are taken by processes that are not ours; its budget does not know of them",
+			residency->device_names[device], (double)bytes / (1024.0 * 1024.0 * 1024.0));
+}
+
+int64_t vgw__memory_get_foreign(vgw_residency *residency, int32_t device)
+{
+	int64_t bytes;
+
+	(void)pthread_mutex_lock(&residency->memory.lock);
+	bytes = residency->memory.foreign[device] - 1;
+	(void)pthread_mutex_unlock(&residency->memory.lock);
+	return bytes;
 }
 
 /* --- coming --------------------------------------------------------------------------------------------------- */
@@ -93,10 +150,15 @@ void vgw__memory_before(struct vgw__operation *operation)
 		return; /* what was free before its cold start still counts */
 	for (int32_t d = 0; d < VGW__DEVICES_MAX; d++) {
 		struct vgw__device_share *share = &operation->engine->memory[d];
+		struct vgw__device_memory now;
 
 		if (!is_concerned(operation, d))
 			continue;
-		share->free_before = read_free(operation, d);
+		share->free_before = -1;
+		if (vgw__memory_read(operation, d, &now)) {
+			share->free_before = now.free_bytes > INT64_MAX ? INT64_MAX : (int64_t)now.free_bytes;
+			note_foreign(operation, d, &now);
+		}
 		share->others_before = used_by_others(operation, d);
 		share->has_baseline = share->free_before >= 0;
 		if (share->has_baseline)
@@ -122,7 +184,8 @@ void vgw__memory_after(struct vgw__operation *operation)
 			continue;
 		share->taken = share->free_before > now ? share->free_before - now : 0;
 		operation->footprint[d] = share->taken;
-		operation->has_footprint = true;
+		/* on one of several perhaps nothing; on none of them means that they do not show it */
+		operation->has_footprint = operation->has_footprint || share->taken;
 		charge(operation, d, share->taken);
 	}
 }

@@ -96,7 +96,9 @@ static vgw_status perform(struct vgw__operation *operation, vgw_error *err)
 	switch (order->kind) {
 	case VGW__OPERATION_ACTIVATE:
 		vgw__memory_before(operation);
-		status = ops->activate(instance->self, order->deadline_ms, err);
+		status = vgw__placement_tell(operation, err);
+		if (status == VGW_OK)
+			status = ops->activate(instance->self, order->deadline_ms, err);
 		if (status == VGW_OK)
 			status = probe(operation, err);
 		if (status == VGW_OK)
@@ -172,6 +174,9 @@ static void begin(struct vgw__engine *engine, const struct vgw__order *order)
 	operation->instance = engine->instance;
 	operation->order = *order;
 	operation->has_footprint = false;
+	if (!vgw__placement_print(engine->residency, engine->instance->model, order->devices, engine->placement,
+		sizeof(engine->placement)))
+		engine->placement[0] = '\0'; /* cannot be: each name has its room */
 	if (order->kind == VGW__OPERATION_ACTIVATE)
 		engine->is_dead = false;
 	operation->job.run = vgw__operation_run;

@@ -89,7 +89,8 @@ static void tell(vgw_residency *residency, const struct vgw__engine *engine, enu
 void vgw__reload_adopt(struct vgw__engine *engine, enum vgw__depth depth)
 {
 	vgw_residency *residency = engine->residency;
-	const struct vgw__event adopt = { .kind = VGW__EVENT_ADOPT, .model = engine->slot, .depth = depth };
+	const struct vgw__event adopt = { .kind = VGW__EVENT_ADOPT, .model = engine->slot, .depth = depth,
+		.devices = engine->adopted_devices };
 	struct vgw__event died = { .kind = VGW__EVENT_DIED, .model = engine->slot, .failure = VGW__FAILURE_UNKNOWN };
 	struct vgw__replica_view now;
 
@@ -98,6 +99,8 @@ void vgw__reload_adopt(struct vgw__engine *engine, enum vgw__depth depth)
 	vgw__planner_view(residency->planner, engine->slot, vgw_now_ms(), &now);
 	atomic_store(&engine->generation, now.generation);
 	died.generation = now.generation;
+	if (depth == VGW__DEPTH_STOP)
+		vgw__memory_adopted(engine, now.devices);
 	if (engine->is_dead_early)
 		(void)vgw__manager_step(residency, &died);
 }
@@ -161,6 +164,15 @@ static bool is_kept(const struct apply *apply, const struct vgw__engine *engine)
 	return false;
 }
 
+static uint32_t flags_of(const struct change *change)
+{
+	const struct vgw__engine *engine = change->engine;
+	const struct vgw__instance *instance = change->instance ? change->instance : engine->next ? engine->next
+		: engine->instance;
+
+	return instance ? instance->kind->ops.flags : 0;
+}
+
 static vgw_status check(struct apply *apply)
 {
 	vgw_residency *residency = apply->ask.residency;
@@ -170,8 +182,6 @@ static vgw_status check(struct apply *apply)
 		room += !residency->slots[i] && vgw__planner_is_free(residency->planner, i);
 	for (size_t i = 0; i < apply->count; i++) {
 		struct change *change = &apply->changes[i];
-		const struct vgw__instance *instance = change->is_new ? change->engine->instance : change->instance;
-		bool can_sleep = instance && (instance->kind->ops.flags & VGW_CONTROLLER_CAN_SLEEP);
 		vgw_status status;
 
 		if (change->engine->is_unmanaged)
@@ -179,7 +189,8 @@ static vgw_status check(struct apply *apply)
 		if (change->is_new && room-- == 0)
 			return vgw_error_set(apply->ask.err, VGW_NO_CAPACITY, 0, "more than max_models (%d) models",
 				residency->limits.models);
-		status = vgw__configure_model(residency, change->model, can_sleep, &change->config, apply->ask.err);
+		status = vgw__configure_model(residency, change->model, flags_of(change), &change->config,
+			apply->ask.err);
 		if (status != VGW_OK)
 			return status;
 	}
@@ -254,7 +265,7 @@ void vgw__reload_refresh(vgw_residency *residency)
 		if (engine->slot == VGW__NOBODY || !instance)
 			continue;
 		if (vgw__configure_model(residency, vgw_registry_get_model(residency->table.registry, i),
-			instance->kind->ops.flags & VGW_CONTROLLER_CAN_SLEEP, &config, NULL) == VGW_OK)
+			instance->kind->ops.flags, &config, NULL) == VGW_OK)
 			tell(residency, engine, VGW__EVENT_MODEL_CHANGED, false, &config);
 	}
 }

@@ -30,6 +30,16 @@ static json_t *pack_memory(const vgw_residency *residency, const int64_t *bytes)
 	return memory;
 }
 
+/* Where it is; nothing of one that is nowhere, or of which nobody ever said it. */
+static json_t *pack_place(const vgw_residency *residency, const struct vgw__instance *instance,
+	const struct vgw__replica_view *view)
+{
+	bool is_unsaid = residency->is_naming_devices && instance && !instance->model->devices.count;
+	bool is_nowhere = is_unsaid || view->state == VGW__STATE_ABSENT || view->state == VGW__STATE_BACKOFF;
+
+	return vgw__placement_pack(residency, is_nowhere ? 0 : view->devices);
+}
+
 /* The address of one that is one of several of its name. */
 static json_t *pack_address(const struct vgw__endpoint *endpoint)
 {
@@ -78,14 +88,14 @@ static json_t *pack_replica(const vgw_residency *residency, struct vgw__engine *
 
 	if (instance && instance->kind->ops.describe)
 		instance->kind->ops.describe(instance->self, &facts);
-	replica = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:i, s:o}", "id", id ? id : "",
+	replica = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:i, s:o, s:o}", "id", id ? id : "",
 		"state", vgw__state_name(view->state), "endpoint", json_null(), "pid", integer_or_null(facts.pid),
 		"container", text_or_null(facts.container), "log_path", text_or_null(facts.log_path), "in_flight",
 		(json_int_t)in_flight, "generation", (json_int_t)view->generation, "since_ms",
 		(json_int_t)(now_ms - view->since_ms), "last_used_ms",
 		view->last_used_ms ? json_integer(now_ms - view->last_used_ms) : json_null(), "last_error",
 		text_or_null(engine->failure), "failures", (int)view->failures, "memory_bytes",
-		pack_memory(residency, view->bytes));
+		pack_memory(residency, view->bytes), "devices", pack_place(residency, instance, view));
 	vgw__free(id);
 	return replica;
 }

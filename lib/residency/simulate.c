@@ -57,7 +57,8 @@ static vgw_status set_models(struct stage *stage, const vgw_simulation *simulati
 	for (size_t i = 0; status == VGW_OK && i < count; i++) {
 		const vgw_model *model = vgw_registry_get_model(simulation->registry, i);
 
-		status = vgw__configure_model(stage->names, model, true, &stage->models[i], err);
+		status = vgw__configure_model(stage->names, model, VGW_CONTROLLER_CAN_SLEEP | VGW_CONTROLLER_PLACEABLE,
+			&stage->models[i], err);
 		stage->times[i] = find_times(simulation, model);
 		stage->models[i].expected_start_ms = stage->times[i].start_ms;
 		stage->models[i].expected_wake_ms = stage->times[i].wake_ms;

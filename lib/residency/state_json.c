@@ -168,18 +168,46 @@ static json_t *pack_adapters(const vgw_residency *residency)
 
 /* --- devices -------------------------------------------------------------------------------------------------- */
 
-static json_t *pack_devices(const vgw_residency *residency)
+/* Who is on it, or is promised a place there: their names. */
+static json_t *pack_occupants(const vgw_residency *residency, int32_t device)
+{
+	json_t *names = json_array();
+	struct vgw__replica_view view;
+
+	for (int32_t i = 0; i < residency->limits.models; i++) {
+		const struct vgw__engine *engine = residency->slots[i];
+
+		if (!engine)
+			continue;
+		vgw__planner_view(residency->planner, i, vgw_now_ms(), &view);
+		if (view.bytes[device] || (((view.devices >> device) & 1u) && view.state != VGW__STATE_ABSENT &&
+			view.state != VGW__STATE_BACKOFF))
+			(void)json_array_append_new(names, json_string(engine->resident->name));
+	}
+	return names;
+}
+
+static json_t *pack_device(vgw_residency *residency, int32_t device)
+{
+	int64_t budget = residency->device_budgets[device];
+	const char *uuid = residency->device_uuids[device];
+	const char *source = !budget ? "unknown" : uuid[0] ? "discovered" : "configured";
+
+	return json_pack("{s:s, s:o, s:I, s:s, s:o, s:o, s:o}", "name", residency->device_names[device], "budget_bytes",
+		budget ? json_integer(budget) : json_null(), "used_bytes",
+		(json_int_t)vgw__planner_used_bytes(residency->planner, device), "source", source, "models",
+		pack_occupants(residency, device), "foreign_bytes",
+		integer_or_null(vgw__memory_get_foreign(residency, device)), "uuid",
+		uuid[0] ? json_string(uuid) : json_null());
+}
+
+static json_t *pack_devices(vgw_residency *residency)
 {
 	json_t *devices = json_array();
 
 	for (int32_t i = 0; i < VGW__DEVICES_MAX; i++) {
-		int64_t budget = residency->device_budgets[i];
-
 		if (residency->device_names[i][0])
-			(void)json_array_append_new(devices, json_pack("{s:s, s:o, s:I, s:s}", "name",
-				residency->device_names[i], "budget_bytes", budget ? json_integer(budget) : json_null(),
-				"used_bytes", (json_int_t)vgw__planner_used_bytes(residency->planner, i), "source",
-				budget ? "configured" : "unknown"));
+			(void)json_array_append_new(devices, pack_device(residency, i));
 	}
 	return devices;
 }
@@ -223,12 +251,14 @@ static json_t *pack_rows(const vgw_residency *residency, const struct vgw__decis
 
 static json_t *pack_decision(const vgw_residency *residency, const struct vgw__decision *decision)
 {
-	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:o}", "number", (json_int_t)decision->number, "at_ms",
-		(json_int_t)decision->at_ms, "kind", vgw__decision_name(decision->kind), "model",
+	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s?}", "number",
+		(json_int_t)decision->number, "at_ms", (json_int_t)decision->at_ms, "kind", vgw__decision_name(decision->kind), "model",
 		name_of(residency, decision->model), "why", decision->why ? decision->why : "", "eta_ms",
 		integer_or_null(decision->eta_ms), "chosen",
 		pack_rows(residency, decision->chosen, decision->chosen_count), "rejected",
-		pack_rows(residency, decision->rejected, decision->rejected_count));
+		pack_rows(residency, decision->rejected, decision->rejected_count), "devices",
+		vgw__placement_pack(residency, decision->devices_why ? decision->devices : 0), "devices_why",
+		decision->devices_why);
 }
 
 static void run_decisions(struct vgw__ask *ask)

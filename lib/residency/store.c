@@ -88,10 +88,11 @@ static json_t *pack_engine(const vgw_residency *residency, const struct vgw__eng
 	vgw__planner_view(residency->planner, engine->slot, now_ms, &view);
 	if (instance->kind->ops.describe)
 		instance->kind->ops.describe(instance->self, &facts);
-	return json_pack("{s:s, s:s, s:s, s:I, s:o, s:{s:o, s:o, s:o, s:o, s:o}}", "kind", instance->kind->ops.kind,
+	return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:{s:o, s:o, s:o, s:o, s:o}}", "kind", instance->kind->ops.kind,
 		"identity", facts.identity, "state", vgw__state_name(view.state), "last_used_at",
 		(json_int_t)(wall_s() - (now_ms - view.last_used_ms) / 1000), "footprint",
-		pack_footprint(residency, engine), "times", "start_ms",
+		pack_footprint(residency, engine), "devices",
+		vgw__placement_pack(residency, view.devices), "times", "start_ms",
 		pack_times(&view.start), "wake_ms", pack_times(&view.wake), "sleep_ms", pack_times(&view.sleep),
 		"stop_ms", pack_times(&view.stop), "drain_ms", pack_times(&view.drain));
 }

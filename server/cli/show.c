@@ -34,14 +34,30 @@ static int64_t memory_of(const json_t *replica)
 	return sum;
 }
 
+/* "gpu0,gpu1"; "-": none. */
+static const char *names_of(const json_t *json, const char *key, char *out, size_t size)
+{
+	const json_t *names = json_object_get(json, key);
+	size_t len = 0;
+
+	(void)snprintf(out, size, "-");
+	for (size_t i = 0; i < json_array_size(names) && len < size; i++) {
+		const char *name = json_string_value(json_array_get(names, i));
+
+		len += (size_t)snprintf(out + len, size - len, "%s%s", i ? "," : "", name ? name : "?");
+	}
+	return out;
+}
+
 void show_add_model(struct cli_table *table, const json_t *model)
 {
 	const json_t *replica = json_array_get(json_object_get(model, "replicas"), 0);
-	char since[32], memory[32], eta[32];
+	char since[32], memory[32], eta[32], devices[128];
 
-	cli_table_add(table, "%s\t%s\t%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "\t%s\t%s", cli_text(model, "name"),
+	cli_table_add(table, "%s\t%s\t%s\t%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "\t%s\t%s", cli_text(model, "name"),
 		cli_text(model, "state"), json_is_true(json_object_get(model, "pinned")) ? "yes" : "-",
-		cli_bytes(memory_of(replica), memory, sizeof(memory)), cli_text(replica, "endpoint"),
+		cli_bytes(memory_of(replica), memory, sizeof(memory)),
+		names_of(replica, "devices", devices, sizeof(devices)), cli_text(replica, "endpoint"),
 		number_of(replica, "in_flight", 0), number_of(model, "waiting", 0),
 		cli_duration(number_of(replica, "since_ms", -1), since, sizeof(since)),
 		cli_duration(number_of(model, "eta_ms", -1), eta, sizeof(eta)));
@@ -49,7 +65,7 @@ void show_add_model(struct cli_table *table, const json_t *model)
 
 void show_add_model_heads(struct cli_table *table)
 {
-	cli_table_add(table, "MODEL\tSTATE\tPINNED\tMEMORY\tENDPOINT\tIN FLIGHT\tWAITING\tSINCE\tETA");
+	cli_table_add(table, "MODEL\tSTATE\tPINNED\tMEMORY\tDEVICES\tENDPOINT\tIN FLIGHT\tWAITING\tSINCE\tETA");
 }
 
 static bool is_present(const json_t *model)
@@ -185,13 +201,16 @@ static void print_rows(const char *what, const json_t *rows)
 
 static void print_decision(const json_t *decision)
 {
-	char eta[32];
+	char eta[32], devices[128];
 	int64_t eta_ms = number_of(decision, "eta_ms", -1);
 
 	(void)printf("%s %s: %s", cli_text(decision, "kind"), cli_text(decision, "model"), cli_text(decision, "why"));
 	if (eta_ms >= 0)
 		(void)printf(", about %s", cli_duration(eta_ms, eta, sizeof(eta)));
 	(void)putchar('\n');
+	if (json_array_size(json_object_get(decision, "devices")))
+		(void)printf("  on %s: %s\n", names_of(decision, "devices", devices, sizeof(devices)),
+			cli_text(decision, "devices_why"));
 	print_rows("takes down", json_object_get(decision, "chosen"));
 	print_rows("keeps", json_object_get(decision, "rejected"));
 }

@@ -65,7 +65,7 @@ def test_a_gateway_that_is_not_there_is_told_with_what_to_do():
 def test_models_come_and_go(gateway):
     text = vllmgw("load", "first", url=gateway.url)
     assert re.fullmatch(r"(first: starting[^\n]*\n)*first: ready after \S+\n", text)
-    assert re.search(r"^a +ready +- +\S+ +http://127\.0\.0\.1:\d+", vllmgw("ps", url=gateway.url), re.M)
+    assert re.search(r"^a +ready +- +\S+ +- +http://127\.0\.0\.1:\d+", vllmgw("ps", url=gateway.url), re.M)
     listed = vllmgw("models", url=gateway.url)
     assert [line.split()[:2] for line in listed.splitlines()[1:]] == [["a", "ready"], ["b", "absent"], ["slow", "absent"]]
     assert vllmgw("pin", "a", url=gateway.url) == "a: pinned\n"

@@ -240,7 +240,7 @@ static void a_mistake_in_the_configuration_is_named(void **state)
 	static const char *const faults[][2] = {
 		{ "{\"kind\":\"docker\"}", "backend.image is missing" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"imgae\":1}", "did you mean 'image'" },
-		{ "{\"kind\":\"docker\",\"image\":\"x\",\"gpus\":\"some\"}", "backend.gpus: expected all, none" },
+		{ "{\"kind\":\"docker\",\"image\":\"x\",\"gpus\":\"some\"}", "backend.gpus: expected auto, all, none" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"pull\":\"often\"}", "never, missing or always" },
 		{ "{\"kind\":\"docker\",\"image\":\"x\",\"mounts\":[\"./cache:/cache\"]}",
 			"expected /FOLDER:/TARGET" },

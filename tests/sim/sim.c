@@ -65,18 +65,30 @@ void sim_describe(uint64_t choice, char *text, size_t room)
 
 /* --- configurations --- */
 
-static void draw_model(struct world *world, int32_t m, uint64_t r)
+/* Fixed sets of two devices; of four also some of those that may be taken. */
+static void draw_places(struct vgw__model_config *config, int32_t gpus, uint64_t r)
+{
+	config->devices = 1u + (uint32_t)(r % 3); /* gpu0, gpu1 or both */
+	if (gpus == 2)
+		return;
+	config->devices = 1u + (uint32_t)((r >> 32) % 15);
+	config->devices_needed = 1 + (int32_t)((r >> 40) % 2);
+	if (!(config->devices & (config->devices - 1)))
+		config->devices_needed = (r >> 42) & 1u; /* all there is, in both spellings */
+}
+
+static void draw_model(struct world *world, int32_t m, int32_t gpus, uint64_t r)
 {
 	struct vgw__model_config *config = &world->models[m];
 
 	memset(config, 0, sizeof(*config));
-	config->devices = 1u + (uint32_t)(r % 3); /* gpu0, gpu1 or both */
-	for (int32_t d = 0; d < 2; d++)
+	draw_places(config, gpus, r);
+	for (int32_t d = 0; d < gpus; d++)
 		config->awake_bytes[d] = ((config->devices >> d) & 1u) ? 2 + (int64_t)((r >> 8) % 8) : 0;
 	config->can_sleep = (r >> 16) % 3 != 0;
-	for (int32_t d = 0; d < 2 && config->can_sleep; d++)
+	for (int32_t d = 0; d < gpus && config->can_sleep; d++)
 		config->asleep_bytes[d] = ((config->devices >> d) & 1u) ? 1 : 0;
-	config->asleep_bytes[2] = config->can_sleep ? 3 + (int64_t)((r >> 20) % 4) : 0;
+	config->asleep_bytes[gpus] = config->can_sleep ? 3 + (int64_t)((r >> 20) % 4) : 0;
 	config->groups = (r >> 24) % 4 == 0 ? 1 : 0;
 	config->ttl_sleep_ms = (r >> 26) % 3 == 0 ? 20000 : 0;
 	config->ttl_stop_ms = (r >> 28) % 3 == 0 ? 60000 : 0;
@@ -110,17 +122,20 @@ static void draw_residency(struct world *world, uint64_t r)
 bool sim_begin(struct world *world, uint64_t seed)
 {
 	uint64_t r = sim_choice(seed, UINT32_MAX);
+	int32_t gpus = (r >> 40) & 1u ? 4 : 2;
 
 	memset(world, 0, sizeof(*world));
 	world->limits =
-		(struct vgw__planner_limits){.models = 2 + (int32_t)(r % 4), .devices = 3, .waiters = 16};
+		(struct vgw__planner_limits){.models = 2 + (int32_t)(r % 4), .devices = gpus + 1, .waiters = 16};
 	world->devices[0].budget_bytes = (r >> 4) & 1u ? 12 : 0;
 	world->devices[1].budget_bytes = 10;
-	world->devices[2].budget_bytes = 8;
-	world->devices[2].is_host = true;
+	world->devices[2].budget_bytes = 10;
+	world->devices[3].budget_bytes = 12;
+	world->devices[gpus].budget_bytes = 8;
+	world->devices[gpus].is_host = true; /* the last one */
 	draw_residency(world, r >> 8);
 	for (int32_t m = 0; m < world->limits.models; m++)
-		draw_model(world, m, sim_choice(seed, UINT32_MAX - 1u - (uint64_t)m));
+		draw_model(world, m, gpus, sim_choice(seed, UINT32_MAX - 1u - (uint64_t)m));
 	world->now_ms = 1000;
 	return world_begin(world);
 }

@@ -18,6 +18,8 @@ static int64_t bytes_of(const struct world *world, int32_t m, int32_t d)
 	const struct vgw__model_config *config = &world->models[m];
 	int64_t bytes = 0;
 
+	if (((config->devices & ~model->devices) >> d) & 1u)
+		return 0;
 	if (model->holds_awake)
 		bytes = config->awake_bytes[d];
 	if (model->holds_asleep && config->asleep_bytes[d] > bytes)
@@ -52,7 +54,7 @@ static void recount(struct world *world)
 			continue;
 		mask = 0;
 		for (int32_t d = 0; d < world->limits.devices; d++)
-			mask |= !world->devices[d].is_host && ((world->models[m].devices >> d) & 1u) ? 1u << d
+			mask |= !world->devices[d].is_host && ((model->devices >> d) & 1u) ? 1u << d
 												     : 0;
 		expect(world, !(busy & mask), "two operations at a time on one device");
 		busy |= mask;
@@ -63,6 +65,20 @@ static void recount(struct world *world)
 
 /* --- actions --- */
 
+static bool is_whole(const struct vgw__model_config *config, uint32_t devices)
+{
+	int32_t chosen = 0;
+	int32_t possible = 0;
+
+	for (int32_t d = 0; d < VGW__DEVICES_MAX; d++) {
+		chosen += (devices >> d) & 1u;
+		possible += (config->devices >> d) & 1u;
+	}
+	if (devices & ~config->devices)
+		return false;
+	return chosen == (config->devices_needed ? config->devices_needed : possible);
+}
+
 static void activate(struct world *world, const struct vgw__action *action)
 {
 	struct world_model *model = &world->model[action->model];
@@ -72,11 +88,15 @@ static void activate(struct world *world, const struct vgw__action *action)
 	if (action->is_wake) {
 		expect(world, model->has_engine && !model->is_awake, "I4: a wake of what does not sleep");
 		expect(world, model->generation == action->generation, "a wake began a new generation");
+		expect(world, model->devices == action->devices, "I1: it wakes elsewhere than it went to sleep");
 	} else {
 		expect(world, !model->holds_awake && !model->holds_asleep,
 			"I4: a start while the last engine holds memory");
 		expect(world, action->generation > model->generation,
 			"a cold start without a new generation");
+		expect(world, is_whole(&world->models[action->model], action->devices),
+			"I1: a start on half a set of devices, or on strange ones");
+		model->devices = action->devices;
 	}
 	model->has_engine = true;
 	model->is_dead = model->is_dead && action->is_wake;
@@ -143,6 +163,7 @@ static void answer_waiter(struct world *world, const struct vgw__action *action)
 static void note_transition(struct world *world, const struct vgw__action *action)
 {
 	struct world_model *model = &world->model[action->model];
+	struct vgw__replica_view view;
 
 	expect(world, model->state == action->from, "a transition begins where the last one did not end");
 	world->transitions++;
@@ -155,6 +176,8 @@ static void note_transition(struct world *world, const struct vgw__action *actio
 		model->holds_awake = true;
 		model->was_cut = false;
 		model->generation = action->generation;
+		vgw__planner_view(world->planner, action->model, world->now_ms, &view);
+		model->devices = view.devices;
 	}
 	if (action->to == VGW__STATE_ABSENT && action->cause == VGW__CAUSE_FORCED) {
 		model->op_is_orphan = model->op != WORLD_OP_NONE;

@@ -40,6 +40,7 @@ struct world_model {
 	uint32_t leases;
 	uint64_t arrivals;
 	int64_t last_used_ms;
+	uint32_t devices; /* where its engine runs, by the ACTIVATE that began it */
 	bool holds_awake; /* memory, as an observer of the device would count it */
 	bool holds_asleep;
 	enum vgw__state state; /* by the TRANSITION actions */

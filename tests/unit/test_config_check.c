@@ -117,11 +117,18 @@ static void memory_fits_its_device(void **state)
 			"(c.yaml:1:17)\n"
 			"c.yaml:3:78: models.a.memory: there is no device 'gpu1' under 'devices'\n"
 			"c.yaml:3:107: models.a.devices: there is no device 'gpu2' under 'devices'" },
+		{ "devices: {gpu0: {}, gpu1: {}, host: {}}\nmodels:\n"
+		  "  a: {" STATIC ", tensor_parallel: 3, memory: {each: 1GiB}}\n"
+		  "  b: {" STATIC ", tensor_parallel: 2, devices: [gpu1]}\n  c: {" STATIC ", tensor_parallel: 2}\n",
+			"c.yaml:3:65: models.a.tensor_parallel: takes 3 devices, but there are only 2 it may run on\n"
+			"c.yaml:4:65: models.b.tensor_parallel: takes 2 devices, but there is only 1 it may run on" },
 	};
 
 	(void)state;
 	config_free(config_load_good(
 		"models:\n  a: {" STATIC ", memory: {gpu7: 1GiB}, devices: [gpu7]}\n", NULL));
+	config_free(config_load_good("devices: {host: {memory: 1GiB}}\n"
+		"models:\n  a: {" STATIC ", devices: [gpu7], tensor_parallel: 1}\n", NULL));
 	config_check_mistakes(mistakes, 1);
 }
 

@@ -19,7 +19,7 @@ static void a_container_is_described_as_json_with_its_defaults(void **state)
 	assert_true(config->models.items[0].is_managed);
 	assert_string_equal(config->models.items[0].backend_json,
 		"{\"kind\":\"docker\",\"image\":\"vllm/vllm-openai:latest\",\"args\":[\"--port\",\"${PORT}\"],"
-		"\"entrypoint\":[],\"env\":{\"A\":\"b\"},\"mounts\":[\"/a:/b\"],\"gpus\":\"all\","
+		"\"entrypoint\":[],\"env\":{\"A\":\"b\"},\"gpu_memory_utilization\":\"none\",\"mounts\":[\"/a:/b\"],\"gpus\":\"all\","
 		"\"network\":\"vllm_network\",\"ipc\":\"host\",\"init\":true,\"pull\":\"missing\","
 		"\"start_timeout\":1200000,\"stop_timeout\":60000}");
 	config_free(config);
@@ -39,9 +39,10 @@ static void check_gpus(const char *written, const char *wanted)
 	config_free(config);
 }
 
-static void gpus_are_all_none_a_number_or_a_list(void **state)
+static void gpus_are_auto_all_none_a_number_or_a_list(void **state)
 {
 	(void)state;
+	check_gpus("auto", "\"auto\"");
 	check_gpus("all", "\"all\"");
 	check_gpus("none", "\"none\"");
 	check_gpus("2", "2");
@@ -73,11 +74,11 @@ static void a_mistake_is_named_with_its_place_and_remedy(void **state)
 		{ "models:\n  m: {backend: {kind: docker}}\n",
 			"c.yaml:2:7: models.m.backend: key 'image' is missing; it is text" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, gpus: some}}\n",
-			"c.yaml:2:47: models.m.backend.gpus: 'some' is neither all, none, a number nor a "
+			"c.yaml:2:47: models.m.backend.gpus: 'some' is neither auto, all, none, a number nor a "
 			"list such as "
 			"[0, 1]" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, gpus: {a: 1}}}\n",
-			"c.yaml:2:47: models.m.backend.gpus: expected all, none, how many, or a list such "
+			"c.yaml:2:47: models.m.backend.gpus: expected auto, all, none, how many, or a list such "
 			"as [0, 1], "
 			"found a mapping" },
 		{ "models:\n  m: {backend: {kind: docker, image: x, pull: maybe}}\n",
@@ -94,7 +95,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_container_is_described_as_json_with_its_defaults),
-		cmocka_unit_test(gpus_are_all_none_a_number_or_a_list),
+		cmocka_unit_test(gpus_are_auto_all_none_a_number_or_a_list),
 		cmocka_unit_test(what_is_shown_reads_back_as_the_same),
 		cmocka_unit_test(a_mistake_is_named_with_its_place_and_remedy),
 	};

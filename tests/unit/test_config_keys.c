@@ -261,7 +261,7 @@ static void a_model_carries_its_backend_and_request_defaults_as_json(void **stat
 	assert_true(model->is_managed);
 	check_json(model->backend_json,
 		"{\"kind\":\"process\",\"command\":[\"a\",\"--port\",\"${PORT}\",\"012\",\"on\",\"\"],"
-		"\"env\":{\"T\":\"s3cr\\\"et\\\\\",\"D\":\"1.50\",\"E\":\"\\n\"},\"start_timeout\":1200000,"
+		"\"env\":{\"T\":\"s3cr\\\"et\\\\\",\"D\":\"1.50\",\"E\":\"\\n\"},\"gpu_memory_utilization\":\"none\",\"start_timeout\":1200000,"
 		"\"stop_timeout\":1500}");
 	check_json(model->request_defaults_json,
 		"{\"t\":0.20,\"n\":null,\"b\":true,\"i\":-3,\"s\":\"1\",\"l\":[1e3,\"x\",{\"y\":\"z\"}]}");

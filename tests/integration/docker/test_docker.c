@@ -301,9 +301,17 @@ static void read_devices(struct rig *rig, char *out, size_t size)
 
 static void with_it_the_placement_and_the_list_become_device_ids(void **state)
 {
-	static const char *const rows[][2] = {
-		{ ", \"gpus\": \"all\"", "\"DeviceIDs\":[\"0\",\"1\"]" }, /* the rig's placement */
-		{ ", \"gpus\": [\"GPU-7\", 3]", "\"DeviceIDs\":[\"GPU-7\",\"3\"]" },
+	static const struct {
+		const char *configured;
+		const char *placed; /* NULL: nobody said where */
+		const char *asked;
+	} rows[] = {
+		{ ", \"gpus\": \"all\"", NULL, "\"DeviceIDs\":[\"0\",\"1\"]" }, /* those of the rig's spec */
+		{ ", \"gpus\": \"all\"", "1", "\"DeviceIDs\":[\"1\"]" },
+		{ ", \"gpus\": [\"GPU-7\", 3]", "1", "\"DeviceIDs\":[\"GPU-7\",\"3\"]" },
+		{ "", "2,3", "\"DeviceIDs\":[\"2\",\"3\"]" },
+		{ ", \"gpus\": \"auto\"", NULL, "" },
+		{ ", \"gpus\": \"none\"", "1", "" },
 	};
 	struct rig *rig = *state;
 	char devices[256];
@@ -311,10 +319,14 @@ static void with_it_the_placement_and_the_list_become_device_ids(void **state)
 	docker_control("stop", false);
 	docker_control("start", true);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		docker_make_engine(rig, "", rows[i][0]);
+		docker_make_engine(rig, "", rows[i].configured);
+		assert_true(vgw__host_place(rig->host, rows[i].placed, 0));
 		rig_activate_well(rig);
 		read_devices(rig, devices, sizeof(devices));
-		assert_says(devices, rows[i][1]);
+		if (rows[i].asked[0])
+			assert_says(devices, rows[i].asked);
+		else
+			assert_string_equal(devices, "");
 		rig_stop_well(rig);
 		rig_renew(rig);
 	}

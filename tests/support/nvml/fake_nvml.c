@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A driver library without a driver: device 0 (UUID "GPU-fake") is described by the file $VGW_FAKE_NVML, read at each
- * call: "TOTAL FREE [PID...]" in bytes, or "error N". */
+/* A driver library without a driver: the file $VGW_FAKE_NVML, read at each call, describes one device a line: "TOTAL
+ * FREE [PID...]" in bytes. Device 0 has the UUID "GPU-fake", device N "GPU-fake-N". "error N" instead: every call
+ * fails so. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
+
+enum { DEVICES = 16, SUCCESS = 0, INVALID = 2, NOT_FOUND = 6, NO_DRIVER = 9 };
 
 struct memory {
 	unsigned long long total;
@@ -23,77 +26,124 @@ struct process {
 EXPORT int nvmlInit_v2(void);
 EXPORT int nvmlShutdown(void);
 EXPORT const char *nvmlErrorString(int result);
+EXPORT int nvmlDeviceGetCount_v2(unsigned int *count);
 EXPORT int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device);
 EXPORT int nvmlDeviceGetHandleByUUID(const char *uuid, void **device);
+EXPORT int nvmlDeviceGetUUID(void *device, char *uuid, unsigned int size);
 EXPORT int nvmlDeviceGetMemoryInfo(void *device, struct memory *memory);
 EXPORT int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned int *count, struct process *processes);
 
-static int the_device;
+static char handles[DEVICES];
 
-static int read_state(char *text, size_t size)
+/* The line of a device, or of device 0 when it asks for none. */
+static int read_line(const void *device, char *text, size_t size)
 {
 	const char *path = getenv("VGW_FAKE_NVML");
 	FILE *file = path ? fopen(path, "re") : NULL;
-	size_t len;
+	long number = device ? (const char *)device - handles : 0;
+	int result = INVALID;
 
 	if (!file)
-		return 9; /* driver not loaded */
-	len = fread(text, 1, size - 1, file);
-	text[len] = '\0';
+		return NO_DRIVER;
+	if (number < 0 || number >= DEVICES)
+		number = DEVICES;
+	for (long i = 0; fgets(text, (int)size, file); i++) {
+		if (strncmp(text, "error ", 6) == 0) {
+			result = (int)strtol(text + 6, NULL, 10);
+			break;
+		}
+		if (i == number) {
+			result = SUCCESS;
+			break;
+		}
+	}
 	(void)fclose(file);
-	return strncmp(text, "error ", 6) == 0 ? (int)strtol(text + 6, NULL, 10) : 0;
+	return result;
 }
 
 int nvmlInit_v2(void)
 {
 	char text[256];
 
-	return read_state(text, sizeof(text)) == 9 ? 9 : 0;
+	return read_line(NULL, text, sizeof(text)) == NO_DRIVER ? NO_DRIVER : SUCCESS;
 }
 
 int nvmlShutdown(void)
 {
-	return 0;
+	return SUCCESS;
 }
 
 const char *nvmlErrorString(int result)
 {
-	return result == 9 ? "Driver Not Loaded" : result == 6 ? "Not Found" : "GPU is lost";
+	return result == NO_DRIVER ? "Driver Not Loaded" : result == NOT_FOUND ? "Not Found" : "GPU is lost";
+}
+
+int nvmlDeviceGetCount_v2(unsigned int *count)
+{
+	char text[256];
+
+	for (*count = 0; *count < DEVICES && read_line(&handles[*count], text, sizeof(text)) == SUCCESS;)
+		++*count;
+	return SUCCESS;
 }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device)
 {
-	*device = &the_device;
-	return index == 0 ? 0 : 2;
+	char text[256];
+	int result;
+
+	if (index >= DEVICES)
+		return INVALID;
+	*device = &handles[index];
+	result = read_line(*device, text, sizeof(text));
+	return result == INVALID ? INVALID : SUCCESS;
 }
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **device)
 {
-	*device = &the_device;
-	return strcmp(uuid, "GPU-fake") == 0 ? 0 : 6;
+	char name[64], text[256];
+
+	for (int i = 0; i < DEVICES; i++) {
+		(void)nvmlDeviceGetUUID(&handles[i], name, sizeof(name));
+		*device = &handles[i];
+		if (strcmp(uuid, name) == 0 && read_line(*device, text, sizeof(text)) != INVALID)
+			return SUCCESS;
+	}
+	return NOT_FOUND;
+}
+
+int nvmlDeviceGetUUID(void *device, char *uuid, unsigned int size)
+{
+	long number = (char *)device - handles;
+
+	if (number)
+		(void)snprintf(uuid, size, "GPU-fake-%ld", number);
+	else
+		(void)snprintf(uuid, size, "GPU-fake");
+	return SUCCESS;
 }
 
 int nvmlDeviceGetMemoryInfo(void *device, struct memory *memory)
 {
 	char text[256], *end;
-	int result = read_state(text, sizeof(text));
+	int result = read_line(device, text, sizeof(text));
 
-	if (device != &the_device)
-		return 2;
+	if (result != SUCCESS)
+		return result;
 	memory->total = strtoull(text, &end, 10);
 	memory->free = strtoull(end, NULL, 10);
 	memory->used = memory->total - memory->free;
-	return result;
+	return SUCCESS;
 }
 
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned int *count, struct process *processes)
 {
 	char text[256], *at = text;
-	int result = read_state(text, sizeof(text));
+	int result = read_line(device, text, sizeof(text));
 	unsigned int n = 0;
 
-	if (device != &the_device || result != 0)
-		return result ? result : 2;
+	if (result != SUCCESS)
+		return result;
 	(void)strtoull(at, &at, 10);
 	(void)strtoull(at, &at, 10);
 	for (char *end; n < *count; at = end) {
@@ -105,5 +155,5 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned int *count, s
 		processes[n++].pid = (unsigned int)pid;
 	}
 	*count = n;
-	return 0;
+	return SUCCESS;
 }
