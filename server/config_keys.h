@@ -120,6 +120,9 @@ enum {
 	XX("log.format", WORD, 0, 0, CONFIG_LOG_FORMATS(CONFIG_WORD), "auto", 0, log.format,                 \
 		"auto: text on a terminal, JSON otherwise")                                                  \
 	XX("log.access", FLAG, 0, 0, NULL, "true", 0, log.access, "One line per request")                    \
+	XX("metrics.naming", WORD, 0, 0, CONFIG_NAMINGS(CONFIG_WORD), "vllmgw", 0, metrics.naming,              \
+		"Where OpenTelemetry's GenAI conventions have a name for a metric: ours, theirs "            \
+		"(gen_ai_server_...), or both")                                                              \
 	XX("state_dir", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, state_dir,                                \
 		"State file and engine logs; null: $STATE_DIRECTORY, else $XDG_STATE_HOME/vllmgw, "          \
 		"else ~/.local/state/vllmgw, else /var/lib/vllmgw")                                          \
