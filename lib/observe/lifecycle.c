@@ -65,6 +65,14 @@ static bool is(const char *name, enum vgw__state state)
 	return strcmp(name, vgw__state_name(state)) == 0;
 }
 
+/* What failed is swept first, whether it is tried again or not. */
+static bool is_failure(const char *cause)
+{
+	return strcmp(cause, vgw__cause_name(VGW__CAUSE_FAILED)) == 0 ||
+		strcmp(cause, vgw__cause_name(VGW__CAUSE_TIMED_OUT)) == 0 ||
+		strcmp(cause, vgw__cause_name(VGW__CAUSE_CRASHED)) == 0;
+}
+
 static void hear_transition(struct vgw__lifecycle *lifecycle, const vgw_event *event)
 {
 	bool is_coming = is(event->to, VGW__STATE_STARTING) || is(event->to, VGW__STATE_WAKING);
@@ -83,8 +91,7 @@ static void hear_transition(struct vgw__lifecycle *lifecycle, const vgw_event *e
 			(event->at_ms - start->at_ms) * 1000, 1);
 	if (is(event->to, VGW__STATE_DRAINING) && strcmp(event->cause, vgw__cause_name(VGW__CAUSE_SWAP)) == 0)
 		vgw__count(&lifecycle->swapped_out, 1);
-	if (is(event->to, VGW__STATE_BACKOFF) || is(event->to, VGW__STATE_STUCK) ||
-		strcmp(event->cause, vgw__cause_name(VGW__CAUSE_CRASHED)) == 0)
+	if (is(event->to, VGW__STATE_STUCK) || (is(event->to, VGW__STATE_LEAVING) && is_failure(event->cause)))
 		vgw__count(&lifecycle->failures, 1);
 }
 
