@@ -141,8 +141,8 @@ def test_a_start_that_fails_is_a_failure_and_who_waits_is_counted():
         wait_until(lambda: gateway.metrics()['vllmgw_requests_waiting{model="a"}'] == 0, 10, "none that waits")
     with Gateway({"a": process("a", "--fault", "start-exit")}) as gateway:
         assert gateway.chat("a").status == 503
-        metrics = wait_for(gateway, 'vllmgw_model_failures_total{model="a"}')
-    assert metrics['vllmgw_model_state{model="a",state="failed"}'] == 1
+        metrics = wait_for(gateway, 'vllmgw_model_state{model="a",state="failed"}')
+        assert wait_for(gateway, 'vllmgw_model_failures_total{model="a"}')
     assert metrics['vllmgw_requests_waiting{model="a"}'] == 0
 
 
