@@ -334,6 +334,12 @@ VGW_API vgw_status vgw_gateway_load_adapter(vgw_gateway *gateway, const char *na
 VGW_API vgw_status vgw_gateway_unload_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms,
 	vgw_adapter_fn fn, void *user, vgw_error *err);
 
+/** Count something that an address without a principal did which was no call (a wrong key, say) against its limit,
+ *  address_rpm. 0: it may go on; else it has done too much, and this is how many milliseconds it should wait.
+ *  Owns: address is read during the call; NULL is nobody, who may go on.  Threads: any.  Blocks: never for long.
+ *  Errors: none.  Since: 0.1 */
+VGW_API int64_t vgw_gateway_take_address(vgw_gateway *gateway, const char *address);
+
 /** Counters and histograms in Prometheus' text format.
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never for long.
  *  Errors: none.  Since: 0.1 */

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { EVENT_MAX_BYTES = 2048 };
+enum { EVENT_MAX_BYTES = 2048, LEASE_GRACE_MS = 1000 };
 
 vgw_call *vgw__call_of_link(struct vgw__list *link)
 {
@@ -270,6 +270,8 @@ static int64_t due_ms(const vgw_call *call)
 	case VGW__CALL_RELAY:
 	case VGW__CALL_DIGEST:
 		return call->is_paused ? total : earlier(total, call->last_data_ms + options->idle_timeout_ms);
+	case VGW__CALL_LEASE:
+		return total + LEASE_GRACE_MS; /* the residency, which knows more, refuses first */
 	default:
 		return total;
 	}

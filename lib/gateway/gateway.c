@@ -3,6 +3,7 @@
 #include "gateway/worker.h"
 
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/error.h"
 #include "util/log.h"
 #include "util/opts.h"
@@ -245,6 +246,17 @@ vgw_registry *vgw_gateway_dup_registry(vgw_gateway *gateway)
 
 	vgw__snapshot_unref(snapshot);
 	return registry;
+}
+
+int64_t vgw_gateway_take_address(vgw_gateway *gateway, const char *address)
+{
+	struct vgw__limits *limits = &gateway->limits;
+	int64_t wait_ns = limits->addresses && address
+		? vgw__addresses_take(limits->addresses, address, vgw__now_ns()) : 0;
+
+	if (wait_ns)
+		vgw__stats_count_limited(limits->stats, NULL, VGW_LIMIT_ADDRESS);
+	return (wait_ns + 999999) / 1000000;
 }
 
 uint64_t vgw_gateway_count_calls(const vgw_gateway *gateway)

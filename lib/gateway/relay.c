@@ -212,6 +212,7 @@ static void fail_before_head(vgw_call *call, const struct vgw__upstream_result *
 		vgw__call_fail(call, VGW_FAULT_BAD_UPSTREAM_RESPONSE, result->why);
 		break;
 	case VGW__OUTCOME_FAILED:
+		call->retry_after = 1; /* descriptors or memory are short for a moment */
 		vgw__call_fail(call, VGW_FAULT_SERVER_OVERLOADED, result->why);
 		break;
 	default:
