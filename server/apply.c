@@ -145,6 +145,7 @@ vgw_status apply_gateway_options(vgw_gateway_options *options, struct apply_room
 	options->total_timeout_ms = config->timeouts.total_ms;
 	options->health_interval_ms = config->timeouts.health_ms;
 	options->address_rpm = (uint64_t)config->auth.per_ip_rpm;
+	options->metrics_naming = (vgw_metrics_naming)config->metrics.naming;
 	options->max_body_bytes = (uint64_t)config->limits.body_bytes;
 	options->residency = &room->residency;
 	return fill_residency(room, config, err);

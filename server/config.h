@@ -11,6 +11,7 @@
 #ifndef VGW_SERVER_CONFIG_H
 #define VGW_SERVER_CONFIG_H
 
+#include <vllmgw/gateway.h>
 #include <vllmgw/log.h>
 #include <vllmgw/model.h>
 
@@ -31,6 +32,7 @@
 #define CONFIG_STORE_DOWNS(XX) XX(OPEN, "open") XX(CLOSED, "closed")
 #define CONFIG_SLEEP_MODES(XX) XX(ABORT, "abort") XX(WAIT, "wait")
 #define CONFIG_BALANCES(XX) VGW_BALANCE_MAP(XX)
+#define CONFIG_NAMINGS(XX) VGW_METRICS_MAP(XX)
 
 #define XX(name, text) CONFIG_HEARTBEAT_##name,
 enum config_heartbeat_style { CONFIG_HEARTBEAT_STYLES(XX) };
@@ -55,6 +57,9 @@ enum config_sleep_mode { CONFIG_SLEEP_MODES(XX) };
 #undef XX
 #define XX(name, text) CONFIG_BALANCE_##name,
 enum config_balance { CONFIG_BALANCES(XX) };
+#undef XX
+#define XX(name, text) CONFIG_NAMING_##name,
+enum config_naming { CONFIG_NAMINGS(XX) };
 #undef XX
 
 struct config_strings {
@@ -200,6 +205,9 @@ struct config {
 		enum config_log_format format;
 		bool access;
 	} log;
+	struct {
+		enum config_naming naming;
+	} metrics;
 	const char *state_dir; /* never NULL; need not exist yet */
 	struct {
 		int64_t max_resident;

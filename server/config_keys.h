@@ -74,7 +74,7 @@ enum {
 	XX("auth.public_metrics", FLAG, 0, 0, NULL, "false", 0, auth.public_metrics,                         \
 		"/metrics and /version need no key, from wherever they are asked for")                       \
 	XX("auth.per_ip_rpm", NUMBER, 0, CONFIG_MAX_LIMIT, NULL, "0", 0, auth.per_ip_rpm,                    \
-		"Requests per minute of an address that shows no key; 0: no limit")                          \
+		"Requests per minute of an address that shows no valid key; 0: no limit")                          \
 	XX("auth.store", TEXT, 0, 0, NULL, "memory", 0, auth.store,                                          \
 		"Where keys' limits are counted: memory, or a Redis that several gateways share: "           \
 		"redis://host:6379/0, unix:/run/redis.sock")                                                 \
@@ -90,7 +90,7 @@ enum {
 		"A request's head must have arrived within this")                                            \
 	XX("limits.body_timeout", DURATION, 100, CONFIG_MAX_MS, NULL, "60s", 0, limits.body_timeout_ms,      \
 		"A request's body must have arrived within this")                                            \
-	XX("limits.queue.requests", NUMBER, 0, 1000000, NULL, "1000", 0, limits.queue_requests,              \
+	XX("limits.queue.requests", NUMBER, 1, 1000000, NULL, "1000", 0, limits.queue_requests,              \
 		"Most requests that wait for a model at a time")                                             \
 	XX("limits.queue.bytes", SIZE, 0, CONFIG_MAX_BYTES, NULL, "512MiB", 0, limits.queue_bytes,           \
 		"Most memory that bodies of waiting requests take")                                          \
@@ -120,6 +120,9 @@ enum {
 	XX("log.format", WORD, 0, 0, CONFIG_LOG_FORMATS(CONFIG_WORD), "auto", 0, log.format,                 \
 		"auto: text on a terminal, JSON otherwise")                                                  \
 	XX("log.access", FLAG, 0, 0, NULL, "true", 0, log.access, "One line per request")                    \
+	XX("metrics.naming", WORD, 0, 0, CONFIG_NAMINGS(CONFIG_WORD), "vllmgw", 0, metrics.naming,              \
+		"Where OpenTelemetry's GenAI conventions have a name for a metric: ours, theirs "            \
+		"(gen_ai_server_...), or both")                                                              \
 	XX("state_dir", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, state_dir,                                \
 		"State file and engine logs; null: $STATE_DIRECTORY, else $XDG_STATE_HOME/vllmgw, "          \
 		"else ~/.local/state/vllmgw, else /var/lib/vllmgw")                                          \

@@ -109,7 +109,7 @@ static char *print_event(const vgw_event *event)
 		(void)json_object_set_new(json, "lost", json_integer((json_int_t)event->lost_count));
 	if (event->replica[0])
 		(void)json_object_set_new(json, "replica", json_string(event->replica));
-	if (event->kind == VGW_EVENT_TRANSITION) {
+	if (event->kind == VGW_EVENT_TRANSITION || event->kind == VGW_EVENT_CIRCUIT) {
 		(void)json_object_set_new(json, "from", json_string(event->from));
 		(void)json_object_set_new(json, "to", json_string(event->to));
 	}

@@ -21,7 +21,8 @@ VGW_BEGIN_DECLS
 	XX(TRANSITION, 0, "transition") /* from, to, cause, text: the failure, if it is one */ \
 	XX(PROGRESS, 1, "progress")     /* percent (-1: unknown), text: what it is doing */    \
 	XX(DECISION, 2, "decision")     /* cause: its kind, text: why */                       \
-	XX(LOST, 3, "lost")             /* lost_count events did not fit */
+	XX(LOST, 3, "lost")             /* lost_count events did not fit */                    \
+	XX(CIRCUIT, 4, "circuit")       /* replica, from, to, text: why it opened */
 
 typedef enum vgw_event_kind {
 #define XX(name, value, text) VGW_EVENT_##name = value,
@@ -38,7 +39,8 @@ typedef struct vgw_event {
 	int64_t at_ms;         /* vgw_now_ms() time */
 	const char *model;     /* "" when it concerns none */
 	const char *replica;   /* "big/0" */
-	const char *from;      /* absent starting ready draining leaving asleep waking backoff stuck */
+	const char *from;      /* absent starting ready draining leaving asleep waking backoff stuck;
+	                        * closed open half_open */
 	const char *to;
 	const char *cause;
 	const char *text;
@@ -67,7 +69,7 @@ VGW_API VGW_CHECKED vgw_status vgw_residency_subscribe(vgw_subscription **out, v
  *  Owns: taken.  Threads: any.  Blocks: until a call of `fn` under way has returned.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_subscription_end(vgw_subscription *subscription);
 
-/** "transition", "progress", "decision", "lost".
+/** "transition", "progress", "decision", "lost", "circuit".
  *  Owns: borrowed for ever.  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API const char *vgw_event_kind_get_name(vgw_event_kind kind);
 

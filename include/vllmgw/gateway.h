@@ -62,6 +62,21 @@ typedef enum vgw_operation {
 	VGW_OPERATION_FORCE_INT32 = 0x7fffffff
 } vgw_operation;
 
+/** How metrics are named: XX(name, text). Where OpenTelemetry's GenAI conventions have a name, `otel` gives the
+ *  figure under that name instead of ours (gen_ai_server_request_duration_seconds and the like), `both` under each. */
+#define VGW_METRICS_MAP(XX)      \
+	XX(VLLMGW, "vllmgw")     \
+	XX(OTEL, "otel")         \
+	XX(BOTH, "both")
+
+typedef enum vgw_metrics_naming {
+#define XX(name, text) VGW_METRICS_##name,
+	VGW_METRICS_MAP(XX)
+#undef XX
+	VGW_METRICS_COUNT,
+	VGW_METRICS_FORCE_INT32 = 0x7fffffff
+} vgw_metrics_naming;
+
 /** Knobs of a gateway. Zero is the default of every field. */
 typedef struct vgw_gateway_options {
 	size_t size;                   /* set by VGW_GATEWAY_OPTIONS_INIT */
@@ -80,6 +95,8 @@ typedef struct vgw_gateway_options {
 	void *limit_store_user;
 	uint64_t address_rpm;          /* requests a minute of an address without a principal; 0: no limit */
 	int64_t health_interval_ms;    /* GET /health of each replica of a model with several; 0 = 5000, -1: never */
+	vgw_metrics_naming metrics_naming; /* of vgw_gateway_dup_metrics() */
+	uint32_t reserved0;            /* must be 0 */
 } vgw_gateway_options;
 
 #define VGW_GATEWAY_OPTIONS_INIT { .size = sizeof(vgw_gateway_options) }
@@ -316,6 +333,12 @@ VGW_API vgw_status vgw_gateway_load_adapter(vgw_gateway *gateway, const char *na
  */
 VGW_API vgw_status vgw_gateway_unload_adapter(vgw_gateway *gateway, const char *name, int64_t deadline_ms,
 	vgw_adapter_fn fn, void *user, vgw_error *err);
+
+/** Count something that an address without a principal did which was no call (a wrong key, say) against its limit,
+ *  address_rpm. 0: it may go on; else it has done too much, and this is how many milliseconds it should wait.
+ *  Owns: address is read during the call; NULL is nobody, who may go on.  Threads: any.  Blocks: never for long.
+ *  Errors: none.  Since: 0.1 */
+VGW_API int64_t vgw_gateway_take_address(vgw_gateway *gateway, const char *address);
 
 /** Counters and histograms in Prometheus' text format.
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never for long.

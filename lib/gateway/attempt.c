@@ -11,6 +11,7 @@
 #include "balance/choose.h"
 #include "balance/hash.h"
 #include "gateway/call.h"
+#include "util/alloc.h"
 #include "util/log.h"
 
 #include <stdio.h>
@@ -120,7 +121,20 @@ void vgw__attempt_end(vgw_call *call)
 
 /* --- what it tells ------------------------------------------------------------------------------------------------ */
 
-static void tell(const vgw_call *call, enum vgw__circuit_news news)
+static void tell_listeners(const vgw_call *call, enum vgw__circuit_state from, enum vgw__circuit_state to,
+	const char *reason)
+{
+	char *replica = vgw__printf("%s/%u", call->seat->model->name, call->target->number);
+
+	vgw__residency_tell(call->worker->gateway->residency, &(const vgw_event){
+		.kind = VGW_EVENT_CIRCUIT, .percent = -1, .at_ms = vgw_loop_now_ms(call->worker->loop),
+		.model = call->seat->model->name, .replica = replica, .from = vgw__circuit_state_name(from),
+		.to = vgw__circuit_state_name(to), .text = reason,
+	});
+	vgw__free(replica);
+}
+
+static void tell(const vgw_call *call, bool was_trial, enum vgw__circuit_news news)
 {
 	char reason[VGW__CIRCUIT_REASON_SIZE];
 	const struct vgw__target *target = call->target;
@@ -128,6 +142,9 @@ static void tell(const vgw_call *call, enum vgw__circuit_news news)
 	if (news == VGW__CIRCUIT_SAME)
 		return;
 	vgw__circuit_get_reason(&call->target->circuit, reason);
+	tell_listeners(call, was_trial ? VGW__CIRCUIT_HALF_OPEN : VGW__CIRCUIT_CLOSED,
+		news == VGW__CIRCUIT_HAS_OPENED ? VGW__CIRCUIT_OPEN : VGW__CIRCUIT_CLOSED,
+		news == VGW__CIRCUIT_HAS_OPENED ? reason : "");
 	if (news == VGW__CIRCUIT_HAS_OPENED)
 		vgw__log(&call->worker->gateway->options.logger, VGW_LOG_WARN, "balance", call->seat->model->name,
 			"replica %u (%s) gets no requests for %lld s: %s", target->number, target->endpoint->url,
@@ -150,7 +167,7 @@ void vgw__attempt_fail(vgw_call *call, const char *why)
 	failure.ended = total > in_flight ? total - in_flight : 0;
 	failure.may_open = vgw__targets_has_other(call->targets, target);
 	call->is_trial = false;
-	tell(call, vgw__circuit_fail(&target->circuit, &failure, vgw_loop_now_ms(call->worker->loop)));
+	tell(call, failure.is_trial, vgw__circuit_fail(&target->circuit, &failure, vgw_loop_now_ms(call->worker->loop)));
 }
 
 void vgw__attempt_judge(vgw_call *call, uint32_t status)
@@ -166,7 +183,7 @@ void vgw__attempt_judge(vgw_call *call, uint32_t status)
 		return;
 	}
 	call->is_trial = false;
-	tell(call, vgw__circuit_succeed(&call->target->circuit, was_trial, vgw_loop_now_ms(call->worker->loop)));
+	tell(call, was_trial, vgw__circuit_succeed(&call->target->circuit, was_trial, vgw_loop_now_ms(call->worker->loop)));
 }
 
 void vgw__attempt_conclude(vgw_call *call, const struct vgw__upstream_result *result)

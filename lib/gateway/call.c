@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { EVENT_MAX_BYTES = 2048 };
+enum { EVENT_MAX_BYTES = 2048, LEASE_GRACE_MS = 1000 };
 
 vgw_call *vgw__call_of_link(struct vgw__list *link)
 {
@@ -21,6 +21,7 @@ vgw_call *vgw__call_of_link(struct vgw__list *link)
 /* The only writer of the state. */
 void vgw__call_enter(vgw_call *call, enum vgw__call_state state)
 {
+	vgw__gauge(&call->seat->shard->waiting, (state == VGW__CALL_LEASE) - (call->state == VGW__CALL_LEASE));
 	call->state = state;
 }
 
@@ -59,6 +60,7 @@ void vgw__call_discard(vgw_call *call)
 	vgw_defer_cancel(call->worker->loop, &call->answer);
 	vgw__list_remove(&call->link);
 	vgw__gauge(&shard->in_flight, -1);
+	vgw__gauge(&shard->waiting, -(call->state == VGW__CALL_LEASE));
 	if (call->is_counted)
 		vgw__gauge(&shard->open_streams, -1);
 	vgw__allowance_free(call);
@@ -87,7 +89,7 @@ void vgw__call_finish(vgw_call *call, vgw_fault fault, bool is_clean)
 		vgw__call_discard(call);
 		return;
 	}
-	vgw__call_record(call, call->status ? call->status : vgw_fault_get_info(fault)->http, &usage);
+	vgw__call_record(call, fault, &usage);
 	vgw_timer_cancel(call->worker->loop, &call->deadline);
 	call->events.on_end(call->user, &report);
 	vgw__call_discard(call);
@@ -129,7 +131,7 @@ void vgw_call_cancel(vgw_call *call)
 {
 	struct vgw__usage usage = vgw__call_get_usage(call);
 
-	vgw__call_record(call, vgw_fault_get_info(VGW_FAULT_CLIENT_CLOSED)->http, &usage);
+	vgw__call_record(call, VGW_FAULT_CLIENT_CLOSED, &usage);
 	if (call->is_telling)
 		forget_later(call);
 	else
@@ -268,6 +270,8 @@ static int64_t due_ms(const vgw_call *call)
 	case VGW__CALL_RELAY:
 	case VGW__CALL_DIGEST:
 		return call->is_paused ? total : earlier(total, call->last_data_ms + options->idle_timeout_ms);
+	case VGW__CALL_LEASE:
+		return total + LEASE_GRACE_MS; /* the residency, which knows more, refuses first */
 	default:
 		return total;
 	}
@@ -361,6 +365,7 @@ void vgw_call_resume(vgw_call *call)
 	if (!call->is_paused)
 		return;
 	call->is_paused = false;
+	call->last_event_ns = 0; /* the pause was the client's */
 	call->last_data_ms = vgw_loop_now_ms(call->worker->loop);
 	if (call->upstream)
 		vgw__upstream_resume(call->upstream);

@@ -97,6 +97,7 @@ struct vgw_call {
 	int64_t sent_ns;       /* handed to the transport */
 	int64_t head_ns;       /* 0: no head yet */
 	int64_t first_byte_ns; /* of the body, delivered; 0: none */
+	int64_t last_event_ns; /* of a stream; 0: none, or the front was full since */
 	int64_t last_data_ms;
 
 	struct vgw__outgoing *outgoing;
@@ -163,9 +164,10 @@ void vgw__call_discard(vgw_call *call);
 /* Report and free. */
 void vgw__call_finish(vgw_call *call, vgw_fault fault, bool is_clean);
 
-/* report.c: what the answer cost; counting it, once; telling it. */
+/* report.c: the time since an earlier event of its stream; what the answer cost; counting it, once; telling it. */
+void vgw__call_time_events(vgw_call *call, uint64_t count);
 struct vgw__usage vgw__call_get_usage(vgw_call *call);
-void vgw__call_record(vgw_call *call, uint32_t status, const struct vgw__usage *usage);
+void vgw__call_record(vgw_call *call, vgw_fault fault, const struct vgw__usage *usage);
 vgw_call_report vgw__call_report(const vgw_call *call, vgw_fault fault, bool is_clean, const struct vgw__usage *usage);
 
 /* Bytes of a stream, less what the client did not ask for. */

@@ -3,13 +3,14 @@
 #include "gateway/worker.h"
 
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/error.h"
 #include "util/log.h"
 #include "util/opts.h"
 
 #include <string.h>
 
-enum { MAX_WORKERS = 64, METRICS_MAX_BYTES = 64 * 1024 * 1024 };
+enum { MAX_WORKERS = 64 };
 
 static void fill_defaults(vgw_gateway_options *options)
 {
@@ -48,6 +49,9 @@ static vgw_status check_options(const vgw_gateway_options *options, vgw_error *e
 	if (options->connect_timeout_ms < 0 || options->first_byte_timeout_ms < 0 || options->idle_timeout_ms < 0 ||
 		options->total_timeout_ms < 0)
 		return vgw_error_set(err, VGW_INVALID, 0, "a timeout is negative");
+	if ((unsigned)options->metrics_naming >= VGW_METRICS_COUNT)
+		return vgw_error_set(err, VGW_INVALID, 0, "metrics_naming is %u, which is no way to name metrics",
+			(unsigned)options->metrics_naming);
 	return VGW_OK;
 }
 
@@ -99,6 +103,8 @@ vgw_status vgw_gateway_new(vgw_gateway **out, const vgw_gateway_options *given, 
 		status = choose_residency(&gateway->options, &residency, err);
 	if (status == VGW_OK)
 		status = vgw_residency_new(&gateway->residency, &residency, err);
+	if (status == VGW_OK)
+		status = vgw__metrics_listen(gateway, err);
 	gateway->options.residency = NULL; /* it was read */
 	if (status != VGW_OK) {
 		vgw_gateway_free(gateway);
@@ -115,6 +121,7 @@ void vgw_gateway_free(vgw_gateway *gateway)
 	vgw__replicas_fini(gateway);
 	vgw__adapters_fini(gateway);
 	vgw__snapshot_unref(gateway->snapshot);
+	vgw_subscription_end(gateway->listening);
 	vgw_residency_free(gateway->residency);
 	vgw__limits_fini(&gateway->limits);
 	vgw__stats_free(gateway->stats);
@@ -241,18 +248,15 @@ vgw_registry *vgw_gateway_dup_registry(vgw_gateway *gateway)
 	return registry;
 }
 
-char *vgw_gateway_dup_metrics(vgw_gateway *gateway)
+int64_t vgw_gateway_take_address(vgw_gateway *gateway, const char *address)
 {
-	struct vgw__buf out;
-	char *text = vgw__stats_render(gateway->stats);
-	char *all = NULL;
+	struct vgw__limits *limits = &gateway->limits;
+	int64_t wait_ns = limits->addresses && address
+		? vgw__addresses_take(limits->addresses, address, vgw__now_ns()) : 0;
 
-	vgw__buf_init(&out, METRICS_MAX_BYTES);
-	if (text && vgw__buf_append(&out, text, strlen(text)) && vgw__replicas_print(gateway, &out))
-		all = vgw__strndup(out.data, out.len);
-	vgw__buf_fini(&out);
-	vgw__free(text);
-	return all;
+	if (wait_ns)
+		vgw__stats_count_limited(limits->stats, NULL, VGW_LIMIT_ADDRESS);
+	return (wait_ns + 999999) / 1000000;
 }
 
 uint64_t vgw_gateway_count_calls(const vgw_gateway *gateway)

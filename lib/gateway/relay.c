@@ -143,7 +143,10 @@ static enum vgw__flow on_data(void *user, const char *data, size_t len)
 	switch (call->state) {
 	case VGW__CALL_RELAY:
 		if (call->is_sse) {
+			uint64_t before = call->sse.events;
+
 			vgw__sse_feed(&call->sse, data, len);
+			vgw__call_time_events(call, call->sse.events - before);
 			if (call->sse.is_too_long) {
 				vgw__call_fail(call, VGW_FAULT_UPSTREAM_ABORTED,
 					"the engine sent an event that is too long");
@@ -209,6 +212,7 @@ static void fail_before_head(vgw_call *call, const struct vgw__upstream_result *
 		vgw__call_fail(call, VGW_FAULT_BAD_UPSTREAM_RESPONSE, result->why);
 		break;
 	case VGW__OUTCOME_FAILED:
+		call->retry_after = 1; /* descriptors or memory are short for a moment */
 		vgw__call_fail(call, VGW_FAULT_SERVER_OVERLOADED, result->why);
 		break;
 	default:

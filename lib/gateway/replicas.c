@@ -138,6 +138,13 @@ static bool print_rows(struct vgw__buf *out, const struct table *table)
 	return is_ok;
 }
 
+/* A model that was taken down keeps its endpoints until it is up again. */
+static bool is_there(const struct vgw__resident *resident)
+{
+	return atomic_load_explicit(&resident->standing, memory_order_relaxed) == VGW__STANDING_LOADED ||
+		vgw__gate_count(resident);
+}
+
 bool vgw__replicas_print(vgw_gateway *gateway, struct vgw__buf *out)
 {
 	struct vgw__snapshot *snapshot = vgw__gateway_ref_snapshot(gateway);
@@ -146,9 +153,10 @@ bool vgw__replicas_print(vgw_gateway *gateway, struct vgw__buf *out)
 	uint64_t version;
 
 	for (size_t i = 0; snapshot && is_ok && i < snapshot->count; i++) {
-		struct vgw__targets *targets = vgw__resident_ref_targets(snapshot->residents[i], &version);
+		struct vgw__resident *resident = snapshot->residents[i];
+		struct vgw__targets *targets = vgw__resident_ref_targets(resident, &version);
 
-		if (targets)
+		if (targets && is_there(resident))
 			is_ok = add_rows(&table, vgw_registry_get_model(snapshot->registry, i)->name, targets);
 		vgw__targets_unref(targets);
 	}

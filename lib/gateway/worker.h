@@ -20,6 +20,7 @@
 #include "util/buf.h"
 #include "util/list.h"
 
+#include <vllmgw/event.h>
 #include <vllmgw/gateway.h>
 
 #include <pthread.h>
@@ -40,6 +41,7 @@ struct vgw_gateway {
 	char *state_dir;
 	vgw_residency *residency;
 	struct vgw__stats *stats;
+	vgw_subscription *listening; /* to the residency, for the metrics */
 	struct vgw__limits limits;
 	struct vgw__adapters adapters;
 	struct vgw__model_stats *unrouted;  /* requests that name no model of ours */
@@ -106,12 +108,17 @@ struct vgw__transport *vgw__worker_get_transport(vgw_worker *worker, const struc
 
 /* The snapshot published last, with a reference; NULL before the first apply. */
 struct vgw__snapshot *vgw__gateway_ref_snapshot(vgw_gateway *gateway);
+/* --- metrics.c --- */
+
+/* Count what the residency does, until the subscription is ended. */
+vgw_status vgw__metrics_listen(vgw_gateway *gateway, vgw_error *err);
+
 /* --- replicas.c --- */
 
 /* Before a snapshot is published: what its models' ways to balance need. */
 vgw_status vgw__replicas_prepare(vgw_gateway *gateway, const struct vgw__snapshot *snapshot, vgw_error *err);
 void vgw__replicas_fini(vgw_gateway *gateway);
-/* Prometheus text about every replica of a model that may have several; false: no memory. */
+/* Prometheus text about every replica that is there now; false: no memory. */
 bool vgw__replicas_print(vgw_gateway *gateway, struct vgw__buf *out);
 
 void vgw__snapshot_unref(struct vgw__snapshot *snapshot);

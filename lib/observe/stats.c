@@ -2,6 +2,8 @@
 /* Shards of counters. The list of models only grows, under a lock that no request takes. */
 #include "observe/stats.h"
 
+#include "observe/genai.h"
+#include "observe/lifecycle.h"
 #include "observe/stats_internal.h"
 #include "util/alloc.h"
 
@@ -21,6 +23,13 @@ vgw_status vgw__stats_new(struct vgw__stats **out, uint32_t max_workers, vgw_err
 	return VGW_OK;
 }
 
+static void free_shard(struct vgw__shard *shard)
+{
+	if (shard)
+		vgw__genai_free(atomic_load(&shard->genai));
+	vgw__free(shard);
+}
+
 void vgw__stats_free(struct vgw__stats *stats)
 {
 	struct vgw__model_stats *next;
@@ -30,7 +39,8 @@ void vgw__stats_free(struct vgw__stats *stats)
 	for (struct vgw__model_stats *model = stats->models; model; model = next) {
 		next = model->next;
 		for (uint32_t i = 0; i < stats->max_workers; i++)
-			vgw__free(atomic_load(&model->shards[i]));
+			free_shard(atomic_load(&model->shards[i]));
+		vgw__lifecycle_free(atomic_load(&model->lifecycle));
 		vgw__free(model->name);
 		vgw__free(model);
 	}
@@ -96,24 +106,24 @@ void vgw__count_code(struct vgw__shard *shard, uint32_t status)
 	vgw__count(&shard->codes[code], 1);
 }
 
-static void observe(struct vgw__histogram *histogram, const int64_t *bounds, int64_t us)
+void vgw__observe(struct vgw__histogram *histogram, const struct vgw__scale *scale, int64_t value, uint64_t count)
 {
 	size_t i = 0;
 
-	if (us < 0)
+	if (value < 0)
 		return;
-	while (i < VGW__BOUND_COUNT && us > bounds[i])
+	while (i < scale->count && value > scale->bounds[i])
 		i++;
-	vgw__count(&histogram->buckets[i], 1);
-	vgw__count(&histogram->sum_us, (uint64_t)us);
+	vgw__count(&histogram->buckets[i], count);
+	vgw__count(&histogram->sum, (uint64_t)value * count);
 }
 
-#define XX(field, name, kind, help)                                            \
-	void vgw__observe_##field(struct vgw__shard *shard, int64_t us)        \
-	{                                                                      \
-		static const int64_t bounds[] = VGW__BOUNDS_##kind;            \
-                                                                               \
-		observe(&shard->field, bounds, us);                            \
+#define XX(field, name, kind, twin, help)                                                             \
+	void vgw__observe_##field(struct vgw__shard *shard, int64_t us, uint64_t count)               \
+	{                                                                                             \
+		static const struct vgw__scale scale = { VGW__BOUND_COUNT, 1e6, VGW__BOUNDS_##kind }; \
+                                                                                                      \
+		vgw__observe(&shard->field, &scale, us, count);                                       \
 	}
 VGW__HISTOGRAMS(XX)
 #undef XX

@@ -26,21 +26,31 @@ enum vgw__code {
 };
 
 struct vgw__histogram {
-	atomic_uint_fast64_t buckets[VGW__BOUND_COUNT + 1];
-	atomic_uint_fast64_t sum_us;
+	atomic_uint_fast64_t buckets[VGW__BOUND_COUNT + 1]; /* behind the scale's last bound: everything above it */
+	atomic_uint_fast64_t sum;
 };
+
+/* What a histogram is divided by. */
+struct vgw__scale {
+	size_t count;  /* of bounds, VGW__BOUND_COUNT at most */
+	double unit;   /* 1e6: microseconds are counted, seconds are told */
+	int64_t bounds[VGW__BOUND_COUNT];
+};
+
+struct vgw__genai;
 
 struct vgw__shard {
 	atomic_uint_fast64_t codes[VGW__CODE_COUNT];
-#define XX(field, name, help) atomic_uint_fast64_t field;
+#define XX(field, name, twin, help) atomic_uint_fast64_t field;
 	VGW__COUNTERS(XX)
 #undef XX
-#define XX(field, name, help) atomic_int_fast64_t field;
+#define XX(field, name, twin, help) atomic_int_fast64_t field;
 	VGW__GAUGES(XX)
 #undef XX
-#define XX(field, name, bounds, help) struct vgw__histogram field;
+#define XX(field, name, scale, twin, help) struct vgw__histogram field;
 	VGW__HISTOGRAMS(XX)
 #undef XX
+	_Atomic(struct vgw__genai *) genai; /* NULL: nothing is counted under those names */
 };
 
 vgw_status vgw__stats_new(struct vgw__stats **out, uint32_t max_workers, vgw_error *err);
@@ -66,7 +76,10 @@ static inline void vgw__gauge(atomic_int_fast64_t *gauge, int64_t change)
 	atomic_store_explicit(gauge, value + change, memory_order_relaxed);
 }
 
-#define XX(field, name, bounds, help) void vgw__observe_##field(struct vgw__shard *shard, int64_t us);
+/* One of a value, or several; a negative value is none. */
+void vgw__observe(struct vgw__histogram *histogram, const struct vgw__scale *scale, int64_t value, uint64_t count);
+
+#define XX(field, name, scale, twin, help) void vgw__observe_##field(struct vgw__shard *shard, int64_t us, uint64_t count);
 VGW__HISTOGRAMS(XX)
 #undef XX
 
@@ -76,6 +89,6 @@ void vgw__count_code(struct vgw__shard *shard, uint32_t status);
 uint64_t vgw__stats_in_flight(struct vgw__stats *stats);
 
 /* Prometheus text, NUL-terminated, in the library's memory; NULL without memory. */
-char *vgw__stats_render(struct vgw__stats *stats);
+char *vgw__stats_render(struct vgw__stats *stats, bool has_own, bool has_genai);
 
 #endif

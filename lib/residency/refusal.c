@@ -64,6 +64,20 @@ static uint32_t retry_after(enum vgw__reason reason, int64_t eta_ms)
 	return eta_ms < 1000 ? 1 : eta_ms > INT64_C(86400000) ? 86400 : (uint32_t)((eta_ms + 999) / 1000);
 }
 
+/* The time is over, and the model is on its way: not the queue was too long. */
+static bool is_still_loading(const struct vgw__resident *resident, enum vgw__reason reason)
+{
+	return reason == VGW__REASON_TIMEOUT &&
+		atomic_load_explicit(&resident->standing, memory_order_relaxed) == VGW__STANDING_LOADING;
+}
+
+static vgw_fault fault_of(const struct vgw__resident *resident, enum vgw__reason reason, bool is_runtime)
+{
+	if (is_runtime)
+		return VGW_FAULT_RUNTIME_UNAVAILABLE;
+	return is_still_loading(resident, reason) ? VGW_FAULT_MODEL_LOADING : vgw__reason_fault(reason);
+}
+
 vgw_status vgw__refuse(const struct vgw__resident *resident, enum vgw__reason reason, int64_t eta_ms, vgw_error *err)
 {
 	const struct vgw__engine *engine = resident->owner;
@@ -72,8 +86,7 @@ vgw_status vgw__refuse(const struct vgw__resident *resident, enum vgw__reason re
 		vgw__reason_fault(reason) == VGW_FAULT_MODEL_START_FAILED;
 	vgw_status status;
 
-	status = vgw_error_set_fault(err, status_of(reason), is_runtime ? VGW_FAULT_RUNTIME_UNAVAILABLE
-		: vgw__reason_fault(reason), "model '%.60s': %s%s%.200s",
+	status = vgw_error_set_fault(err, status_of(reason), fault_of(resident, reason, is_runtime), "model '%.60s': %s%s%.200s",
 		resident->name, vgw__reason_text(reason), has_failure ? ": " : "",
 		has_failure ? engine->failure : "");
 	if (err)

@@ -187,6 +187,11 @@ vgw_status vgw_residency_subscribe(vgw_subscription **out, vgw_residency *reside
 	return vgw__events_subscribe(residency->events, out, fn, user, err);
 }
 
+void vgw__residency_tell(vgw_residency *residency, const vgw_event *event)
+{
+	vgw__events_post(residency->events, event);
+}
+
 /* --- other limits --------------------------------------------------------------------------------------------- */
 
 struct configure {

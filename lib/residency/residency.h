@@ -9,11 +9,15 @@
 
 #include "residency/resident.h"
 
+#include <vllmgw/event.h>
 #include <vllmgw/loop.h>
 #include <vllmgw/residency.h>
 
 struct vgw__waiter;
 struct vgw__port;
+
+/* Tell those who listen to the residency; texts are copied. Any thread, never blocks. */
+void vgw__residency_tell(vgw_residency *residency, const vgw_event *event);
 
 /* The resident of a model of the set applied last; a new reference, NULL when there is none. Any thread. */
 struct vgw__resident *vgw__residency_find(vgw_residency *residency, const char *model);

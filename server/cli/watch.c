@@ -83,7 +83,7 @@ static void print_event(const json_t *event)
 
 	(void)strftime(clock, sizeof(clock), "%H:%M:%S", localtime_r(&now, &day));
 	(void)printf("%s  ", clock);
-	if (strcmp(kind, "transition") == 0)
+	if (strcmp(kind, "transition") == 0 || strcmp(kind, "circuit") == 0)
 		(void)printf("%s: %s -> %s (%s)", model, cli_text(event, "from"), cli_text(event, "to"),
 			cli_text(event, "cause"));
 	else if (strcmp(kind, "lost") == 0)

@@ -4,7 +4,9 @@
  *   class      no keys configured              keys configured
  *   PUBLIC     everybody                       everybody
  *   USER       everybody                       a key
- *   OPERATOR   everybody                       a key, a loopback peer, or auth.public_metrics */
+ *   OPERATOR   everybody                       a key, a loopback peer, or auth.public_metrics
+ *
+ * Who shows no valid key is counted against the limit of his address, so that keys cannot be tried at leisure. */
 #include "front/internal.h"
 
 #include <stdio.h>
@@ -57,5 +59,6 @@ vgw_fault auth_check(struct exchange *x)
 	if (x->route->auth == ROUTE_OPERATOR && (options->public_metrics || is_loopback(x->peer)))
 		return VGW_FAULT_NONE;
 	keys_refuse(options->keys);
-	return VGW_FAULT_INVALID_API_KEY;
+	x->retry_after_ms = vgw_gateway_take_address(options->gateway, auth_get_address(x, x->address, sizeof(x->address)));
+	return x->retry_after_ms ? VGW_FAULT_RATE_LIMIT_EXCEEDED : VGW_FAULT_INVALID_API_KEY;
 }

@@ -242,6 +242,7 @@ static enum MHD_Result refuse(struct exchange *x, const vgw_error *err)
 
 	if (x->worker->front->options.is_aic && (fault == VGW_FAULT_MODEL_NOT_FOUND || fault == VGW_FAULT_MISSING_MODEL))
 		return reply_fault(x, VGW_FAULT_NO_MODEL_LOADED, NULL, NULL);
+	x->retry_after_ms = (int64_t)err->retry_after * 1000;
 	return reply_fault(x, fault, err->text, NULL);
 }
 

@@ -151,6 +151,7 @@ struct exchange {
 	struct access_facts facts;
 	int64_t begun_us;
 	uint32_t status;  /* answered */
+	int64_t retry_after_ms; /* of an answer of our own; 0: nothing is known */
 	const char *method;
 	char request_id[REQUEST_ID_BYTES];
 	char peer[PEER_BYTES];

@@ -2,6 +2,7 @@
 /* Heads of answers, for MHD to send or for ourselves. */
 #include "front/internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,25 @@ enum MHD_Result reply_queue(struct exchange *x, struct reply *reply, char *body,
 	return result;
 }
 
+static void add_fault_headers(struct reply *reply, const struct exchange *x, vgw_fault fault)
+{
+	int64_t wait_ms = x->retry_after_ms;
+	char text[24];
+
+	if (vgw_fault_get_info(fault)->http == 401)
+		reply_add(reply, "WWW-Authenticate", "Bearer");
+	if (wait_ms) {
+		(void)snprintf(text, sizeof(text), "%" PRId64, wait_ms);
+		reply_add(reply, "retry-after-ms", text);
+	}
+	if (!wait_ms && fault == VGW_FAULT_SERVER_OVERLOADED)
+		wait_ms = 1000; /* it passes, but nobody knows when */
+	if (wait_ms) {
+		(void)snprintf(text, sizeof(text), "%" PRId64, (wait_ms + 999) / 1000);
+		reply_add(reply, "retry-after", text);
+	}
+}
+
 enum MHD_Result reply_fault(struct exchange *x, vgw_fault fault, const char *why, const char *allow)
 {
 	const vgw_fault_info *info = vgw_fault_get_info(fault);
@@ -127,8 +147,7 @@ enum MHD_Result reply_fault(struct exchange *x, vgw_fault fault, const char *why
 	}
 	if (allow)
 		reply_add(reply, "Allow", allow);
-	if (info->http == 401)
-		reply_add(reply, "WWW-Authenticate", "Bearer");
+	add_fault_headers(reply, x, fault);
 	reply->must_close = fault == VGW_FAULT_BAD_REQUEST || fault == VGW_FAULT_EXPECTATION_FAILED ||
 			    fault == VGW_FAULT_UNSUPPORTED_CONTENT_ENCODING;
 	return reply_queue(x, reply, body, strlen(body), vgw_free);
@@ -174,8 +193,7 @@ char *reply_print_fault(const struct exchange *x, vgw_fault fault, const char *w
 	char *head = NULL, *text = NULL;
 
 	if (reply && body) {
-		if (vgw_fault_get_info(fault)->http == 401)
-			reply_add(reply, "WWW-Authenticate", "Bearer");
+		add_fault_headers(reply, x, fault);
 		reply->content_length = (int64_t)strlen(body);
 		head = reply_print_head(reply, false, true, &head_len);
 	}

@@ -169,7 +169,7 @@ static void the_first_asker_may_leave_and_the_load_goes_on(void **unused)
 	begin_asking(&second, &stage, "a", soon());
 	end_asking(&first);
 	assert_int_equal(first.status, VGW_TIMEOUT);
-	assert_int_equal(vgw_error_get_fault(&first.err), VGW_FAULT_QUEUE_TIMEOUT);
+	assert_int_equal(vgw_error_get_fault(&first.err), VGW_FAULT_MODEL_LOADING);
 	assert_non_null(strstr(first.err.text, "model 'a'"));
 	fakes_release(&stage.fakes, "a");
 	end_asking(&second);
