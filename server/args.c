@@ -130,6 +130,7 @@ void args_print_help(void)
 		   "      --print-config print what is in effect and where each value comes from; secrets as ***\n"
 		   "      --json-schema  print a JSON Schema of the configuration, for editors\n"
 		   "      --reference    print a table of all configuration keys (Markdown)\n"
+		   "      --routes       print all routes and who may use them\n"
 		   "      --host HOST, --port PORT  listen there, whatever the configuration says\n"
 		   "      --aic-vllm-proxy  as AIC vLLM Proxy: no model until POST /switch, which runs `vllm serve`;\n"
 		   "                     also when called by the name aic-vllm-proxy\n"
