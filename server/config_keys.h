@@ -61,13 +61,21 @@ enum {
 
 #define CONFIG_SERVER_KEYS(XX)                                                                               \
 	XX("listen", LISTENS, 0, 0, NULL, "127.0.0.1:8080", CONFIG_NOT_EMPTY, listen,                        \
-		"Where clients connect: host:port, \"[::1]:8080\", unix:/path, systemd, or a list of them")  \
+		"Where clients connect: host:port, \"[::1]:8080\", https://host:port, unix:/path, systemd, "  \
+		"https://systemd, or a list of them")                                                        \
 	XX("workers", NUMBER, 1, 256, "|auto", "auto", 0, workers,                                           \
 		"Threads, each with its own event loop; auto: one per processor")                            \
 	XX("admin.listen", LISTENS, 0, 0, NULL, "null", CONFIG_NULLABLE, admin.listen,                       \
 		"Own address of the admin routes; null: the same listeners")                                 \
 	XX("admin.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, admin.key,                \
 		"Key of the admin routes; without one they answer loopback peers only")                      \
+	XX("tls.certificate", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, tls.certificate,                    \
+		"Certificate of the https:// addresses, with its chain, a PEM file; read again when it "     \
+		"changes")                                                                                   \
+	XX("tls.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, tls.key,                                    \
+		"Its private key, a PEM file without a passphrase")                                          \
+	XX("tls.min_version", WORD, 0, 0, CONFIG_TLS_VERSIONS(CONFIG_WORD), "1.2", 0, tls.min_version,       \
+		"Oldest version of TLS that is spoken")                                                      \
 	XX("auth.keys", KEYS, 0, 0, NULL, "[]", 0, auth.keys,                                                \
 		"Who may use the gateway; with neither keys nor a keys file everybody may")                  \
 	XX("auth.keys_file", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, auth.keys_file,                      \

@@ -27,6 +27,7 @@ static int reload_locked(struct service *service, char *why, size_t size)
 	int result = -1;
 
 	if (config && service_stage_keys(service, config, why, size) == 0 &&
+		service_stage_tls(service, config, why, size) == 0 &&
 		service_publish(service, config, why, size) == 0 &&
 		log_sink_set_secrets(service->sink, config->secrets.items, config->secrets.count) == 0) {
 		log_sink_set_level(service->sink, config->log.level);
@@ -35,6 +36,7 @@ static int reload_locked(struct service *service, char *why, size_t size)
 			config->models.count, config->models.count == 1 ? "" : "s");
 		/* The front still holds texts of the first one: that lives as long as the service. */
 		keys_commit(service->keys);
+		tls_commit(service->tls);
 		config_free(service->newest);
 		service->newest = config;
 		config = NULL;
@@ -64,27 +66,33 @@ int service_reload(void *user, char *why, size_t size)
 /* --- running
  * -------------------------------------------------------------------------------------------------- */
 
-static void refresh_keys(struct service *service)
+static void refresh_files(struct service *service)
 {
-	char why[512];
-	int result;
+	char why[512], tls_why[512];
+	int result, tls_result;
 
 	(void)pthread_mutex_lock(&service->reload_lock);
 	result = keys_refresh(service->keys, why, sizeof(why));
+	tls_result = tls_refresh(service->tls, tls_why, sizeof(tls_why));
 	(void)pthread_mutex_unlock(&service->reload_lock);
+	if (tls_result > 0)
+		service_say(service, tls_why[0] ? VGW_LOG_WARN : VGW_LOG_INFO, "certificate read again%s%s",
+			tls_why[0] ? ": " : "", tls_why);
+	else if (tls_result < 0)
+		service_say(service, VGW_LOG_ERROR, "%s; the certificate stays as it was", tls_why);
 	if (result > 0)
 		service_say(service, VGW_LOG_INFO, "keys read again: %zu", keys_count(service->keys));
 	else if (result < 0)
 		service_say(service, VGW_LOG_ERROR, "%s; the keys stay as they were", why);
 }
 
-/* A keys file is looked at several times a second. */
+/* A keys file and a certificate are looked at several times a second. */
 static int get_patience_ms(struct service *service, int64_t watchdog_ms)
 {
 	bool has_file;
 
 	(void)pthread_mutex_lock(&service->reload_lock);
-	has_file = keys_have_file(service->keys);
+	has_file = keys_have_file(service->keys) || tls_has_files(service->tls);
 	(void)pthread_mutex_unlock(&service->reload_lock);
 	if (has_file && (watchdog_ms <= 0 || watchdog_ms > KEYS_TICK_MS))
 		return KEYS_TICK_MS;
@@ -104,7 +112,7 @@ static void wait_for_stop(struct service *service)
 
 		if (watchdog_ms > 0)
 			notify_alive();
-		refresh_keys(service);
+		refresh_files(service);
 		if (count <= 0)
 			continue;
 		if (read(service->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
@@ -165,6 +173,7 @@ int serve(struct config *config, const struct args *args)
 	if (status == EXIT_SUCCESS && service.config->residency.on_exit == CONFIG_ON_EXIT_STOP)
 		adhoc_forget(service.adhoc);
 	keys_free(service.keys);
+	tls_free(service.tls);
 	limits_redis_free(service.limits);
 	vgw_gateway_free(service.gateway);
 	adhoc_free(service.adhoc);

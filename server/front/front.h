@@ -12,6 +12,7 @@
 #include "access_log.h"
 #include "desk.h"
 #include "keys.h"
+#include "tls.h"
 
 #include <vllmgw/gateway.h>
 
@@ -19,6 +20,7 @@ enum front_listen_kind { FRONT_LISTEN_TCP, FRONT_LISTEN_UNIX, FRONT_LISTEN_FD };
 
 struct front_listen {
 	enum front_listen_kind kind;
+	bool is_tls; /* TCP, FD */
 	const char *host; /* TCP */
 	uint16_t port;    /* TCP; 0: the kernel chooses */
 	const char *path; /* UNIX */
@@ -31,6 +33,7 @@ struct front_options {
 	vgw_gateway *gateway;
 	const struct routes *routes;
 	struct keys *keys;             /* NULL: everybody may use everything */
+	struct tls *tls;               /* NULL: no listener is_tls */
 	bool public_metrics;
 	struct desk *desk;
 	struct catalogue *catalogue; /* NULL: no simple API */

@@ -25,6 +25,7 @@ enum {
 	SUSPENDED_MAX = 64, /* more waiting answers than this leave MHD: its list of them is walked at each resume */
 };
 
+struct tls_client;
 struct worker;
 
 /* A listener of one worker: its own socket (TCP) or a share of one (unix, handed in), and its daemon. */
@@ -33,6 +34,14 @@ struct listener {
 	const struct front_listen *at;
 	struct MHD_Daemon *daemon;
 	vgw_watch watch; /* the daemon's epoll descriptor */
+	bool is_tls;     /* we accept, not MHD: accept.c, tls_client.c */
+	bool is_accept_paused;
+	int accept_fd;   /* -1: closed */
+	vgw_watch accept_watch;
+	vgw_timer accept_again;
+	struct link tls_clients;
+	struct link tls_waiting; /* those MHD has not begun with */
+	uint32_t tls_count;
 	uint32_t barren; /* turns that left work behind since MHD last had none, or called our handler */
 };
 
@@ -49,6 +58,8 @@ struct connection {
 	struct link link; /* in worker->deadlines[kind], oldest first, or in none */
 	struct worker *worker;
 	struct exchange *exchange; /* its request under way, if any */
+	struct tls_client *tls; /* reference; NULL: in the clear */
+	bool is_local; /* the peer's address is a loopback one */
 	int fd;
 	int64_t since_ms;
 	bool is_fresh; /* accepted, and nothing has been asked yet */

@@ -3,8 +3,10 @@
  * readable, or when something was resumed. Orders from the main thread come by message. */
 #include "front/worker.h"
 
+#include "front/accept.h"
 #include "front/linger.h"
 #include "front/mhd_compat.h"
+#include "front/tls_client.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,8 +97,9 @@ static void drain(struct worker *worker)
 	on_pump(&worker->pump); /* accepts those whom the end of the listening socket would reset */
 	worker->is_draining = true;
 	for (size_t i = 0; i < worker->listener_count; i++) {
-		int fd = MHD_quiesce_daemon(worker->listeners[i].daemon);
+		int fd = worker->listeners[i].is_tls ? -1 : MHD_quiesce_daemon(worker->listeners[i].daemon);
 
+		accept_end(&worker->listeners[i]);
 		if (fd >= 0)
 			(void)close(fd);
 	}
@@ -197,13 +200,22 @@ int worker_listen(struct worker *worker, int fd, char *why, size_t size)
 
 	listener->worker = worker;
 	listener->at = &worker->front->options.listens[worker->listener_count];
-	listener->daemon = mhd_start(listener, fd, worker->front->connections_each);
+	listener->is_tls = listener->at->is_tls;
+	listener->accept_fd = -1;
+	link_init(&listener->tls_clients);
+	link_init(&listener->tls_waiting);
+	listener->daemon = mhd_start(listener, listener->is_tls ? -1 : fd, worker->front->connections_each);
 	if (!listener->daemon) {
 		(void)snprintf(why, size, "libmicrohttpd could not be started on a listening socket");
 		(void)close(fd);
 		return -1;
 	}
 	worker->listener_count++;
+	if (listener->is_tls && accept_begin(listener, fd) != 0) {
+		(void)snprintf(why, size, "a listening socket cannot be watched");
+		(void)close(fd);
+		return -1;
+	}
 	listener->watch.user = listener;
 	if (vgw_watch_add(worker->loop, &listener->watch, mhd_get_epoll_fd(listener->daemon), EPOLLIN, on_daemon,
 		    &err) != VGW_OK) {
@@ -241,9 +253,11 @@ void worker_fini(struct worker *worker)
 		lingers_close(worker);
 	}
 	for (size_t i = 0; i < worker->listener_count; i++) {
+		accept_end(&worker->listeners[i]);
 		vgw_watch_remove(worker->loop, &worker->listeners[i].watch);
 		MHD_stop_daemon(worker->listeners[i].daemon);
 	}
+	tls_clients_close(worker); /* behind everything that writes to them */
 	vgw_worker_detach(worker->gateway_worker);
 	if (worker->loop) {
 		vgw_timer_cancel(worker->loop, &worker->sweep);
