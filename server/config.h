@@ -30,7 +30,7 @@
 #define CONFIG_ON_EXITS(XX) XX(STOP, "stop") XX(LEAVE, "leave")
 #define CONFIG_PRIORITIES(XX) XX(NORMAL, "normal") XX(BATCH, "batch") XX(INTERACTIVE, "interactive")
 #define CONFIG_STORE_DOWNS(XX) XX(OPEN, "open") XX(CLOSED, "closed")
-#define CONFIG_TLS_VERSIONS(XX) XX(1_2, "1.2") XX(1_3, "1.3")
+#define CONFIG_TLS_VERSIONS(XX) XX(1_2, "TLSv1.2") XX(1_3, "TLSv1.3")
 #define CONFIG_SLEEP_MODES(XX) XX(ABORT, "abort") XX(WAIT, "wait")
 #define CONFIG_BALANCES(XX) VGW_BALANCE_MAP(XX)
 #define CONFIG_NAMINGS(XX) VGW_METRICS_MAP(XX)
@@ -188,6 +188,9 @@ struct config {
 		const char *store_password; /* NULL: none */
 		enum config_store_down store_down;
 	} auth;
+	struct {
+		struct config_strings origins; /* empty: pages of other origins are not let in */
+	} cors;
 	struct {
 		int64_t body_bytes;
 		int64_t connections;

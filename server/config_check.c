@@ -416,6 +416,7 @@ void config_check(struct config_decoder *decoder, const struct config *config)
 	check_orders(decoder, config);
 	check_listens(decoder, config);
 	config_check_tls(decoder, config);
+	config_check_cors(decoder, config);
 	if (!models || models->kind != NODE_MAP)
 		return;
 	check_names(decoder, models);

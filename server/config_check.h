@@ -11,4 +11,7 @@ void config_check(struct config_decoder *decoder, const struct config *config);
 /* config_tls.c: certificate, key and addresses belong together */
 void config_check_tls(struct config_decoder *decoder, const struct config *config);
 
+/* config_cors.c */
+void config_check_cors(struct config_decoder *decoder, const struct config *config);
+
 #endif

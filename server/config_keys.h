@@ -74,7 +74,7 @@ enum {
 		"changes")                                                                                   \
 	XX("tls.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, tls.key,                                    \
 		"Its private key, a PEM file without a passphrase")                                          \
-	XX("tls.min_version", WORD, 0, 0, CONFIG_TLS_VERSIONS(CONFIG_WORD), "1.2", 0, tls.min_version,       \
+	XX("tls.min_version", WORD, 0, 0, CONFIG_TLS_VERSIONS(CONFIG_WORD), "TLSv1.2", 0, tls.min_version,       \
 		"Oldest version of TLS that is spoken")                                                      \
 	XX("auth.keys", KEYS, 0, 0, NULL, "[]", 0, auth.keys,                                                \
 		"Who may use the gateway; with neither keys nor a keys file everybody may")                  \
@@ -91,6 +91,9 @@ enum {
 		auth.store_password, "Password of that Redis; null: none")                                   \
 	XX("auth.store_down", WORD, 0, 0, CONFIG_STORE_DOWNS(CONFIG_WORD), "open", 0, auth.store_down,       \
 		"While Redis does not answer: open lets requests through unchecked, closed refuses them")    \
+	XX("cors.origins", TEXTS, 0, 0, NULL, "[]", 0, cors.origins,                                         \
+		"Origins whose pages may use the API from a browser: https://app.example, or \"*\" for "     \
+		"all; empty: none")                                                                          \
 	XX("limits.body", SIZE, 1024, 1LL << 32, NULL, "64MiB", 0, limits.body_bytes,                        \
 		"Largest request body")                                                                      \
 	XX("limits.connections", NUMBER, 1, 1000000, NULL, "10000", 0, limits.connections,                   \

@@ -13,9 +13,11 @@ static size_t count_tls(const struct config_listens *listens)
 	return count;
 }
 
-static void report(struct config_decoder *decoder, const struct config *config, const char *path, const char *text)
+/* About the key at `path`, because of what is written at `place`. */
+static void report(struct config_decoder *decoder, const struct config *config, const char *path, const char *place,
+	const char *text)
 {
-	const struct node *node = node_get_path(config->tree, path);
+	const struct node *node = node_get_path(config->tree, place);
 
 	config_report_error(decoder->report, node ? &node->place : NULL, path, "%s", text);
 }
@@ -24,15 +26,17 @@ static void report(struct config_decoder *decoder, const struct config *config, 
 void config_check_tls(struct config_decoder *decoder, const struct config *config)
 {
 	size_t count = count_tls(&config->listen) + count_tls(&config->admin.listen);
+	const char *listen = count_tls(&config->listen) ? "listen" : "admin.listen";
 
 	if (config->tls.certificate && !config->tls.key)
-		report(decoder, config, "tls.key", "is needed with tls.certificate: the file of its private key");
+		report(decoder, config, "tls.key", "tls.certificate",
+			"is needed with tls.certificate: the file of its private key");
 	else if (config->tls.key && !config->tls.certificate)
-		report(decoder, config, "tls.certificate", "is needed with tls.key: the file of the certificate and its chain");
+		report(decoder, config, "tls.certificate", "tls.key",
+			"is needed with tls.key: the file of the certificate and its chain");
 	else if (count && !config->tls.certificate)
-		report(decoder, config, count_tls(&config->listen) ? "listen" : "admin.listen",
-			"https:// needs tls.certificate and tls.key");
+		report(decoder, config, listen, listen, "https:// needs tls.certificate and tls.key");
 	else if (!count && config->tls.certificate)
-		report(decoder, config, "tls.certificate",
+		report(decoder, config, "tls.certificate", "tls.certificate",
 			"is not used: no address begins with https://; write listen: https://HOST:PORT");
 }

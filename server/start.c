@@ -95,6 +95,8 @@ static int open_front(struct service *service)
 		.keys = service->keys,
 		.tls = service->tls,
 		.public_metrics = config->auth.public_metrics,
+		.origins = config->cors.origins.items,
+		.origin_count = config->cors.origins.count,
 		.access_log = config->log.access ? &service->access : NULL,
 		.logger = service->logger,
 		.listens = service->listens,

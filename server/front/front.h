@@ -35,6 +35,8 @@ struct front_options {
 	struct keys *keys;             /* NULL: everybody may use everything */
 	struct tls *tls;               /* NULL: no listener is_tls */
 	bool public_metrics;
+	const char *const *origins; /* whose pages may use the API; "*": all */
+	size_t origin_count;
 	struct desk *desk;
 	struct catalogue *catalogue; /* NULL: no simple API */
 	bool is_model_router;        /* for route_view */

@@ -21,7 +21,7 @@ enum {
 	PEER_BYTES = 64,
 	ADDRESS_BYTES = 128,
 	REQUEST_ID_BYTES = 21,
-	REPLY_HEADERS = 20,
+	REPLY_HEADERS = 26,
 	SUSPENDED_MAX = 64, /* more waiting answers than this leave MHD: its list of them is walked at each resume */
 };
 
@@ -123,7 +123,7 @@ struct reply {
 	size_t header_count;
 	vgw_header headers[REPLY_HEADERS];
 	size_t text_len;
-	char text[2560];
+	char text[3584];
 };
 
 struct stream;
@@ -164,6 +164,7 @@ struct exchange {
 	uint32_t status;  /* answered */
 	int64_t retry_after_ms; /* of an answer of our own; 0: nothing is known */
 	const char *method;
+	const char *origin; /* that of the page, if it may read the answer; lives as long as the front */
 	char request_id[REQUEST_ID_BYTES];
 	char peer[PEER_BYTES];
 	char address[PEER_BYTES]; /* whom a limit per address counts */
@@ -192,6 +193,11 @@ void exchange_completed(void *user, struct MHD_Connection *connection, void **st
 void exchange_cancel(struct exchange *x); /* the call, if there is one */
 void exchange_free(struct exchange *x); /* logs it */
 void exchanges_watch_clients(struct worker *worker);
+
+/* cors.c: the origin if it may use the API; what its browser must be told */
+const char *cors_find(const struct front *front, const char *origin);
+void cors_add(const struct exchange *x, struct reply *reply);
+void cors_add_preflight(const struct exchange *x, struct reply *reply, const char *allow);
 
 /* auth.c: NONE, or what to answer; takes the principal. The address to count a request by, NULL: none. */
 vgw_fault auth_check(struct exchange *x);

@@ -248,7 +248,7 @@ def test_http_1_1_is_chosen_and_what_only_speaks_http_2_is_told(gateway, authori
 
 
 def test_versions_below_the_oldest_are_refused(engine, authority, files):
-    with start(engine, authority, files, tls={"min_version": "1.3"}) as gateway:
+    with start(engine, authority, files, tls={"min_version": "TLSv1.3"}) as gateway:
         assert shake_hands(gateway, authority.trust())[0] == "TLSv1.3"
         with pytest.raises(ssl.SSLError, match="(?i)protocol.version"):
             shake_hands(gateway, authority.trust(version=ssl.TLSVersion.TLSv1_2))
