@@ -168,6 +168,7 @@ struct config_auth_keys {
 };
 
 struct config {
+	bool is_blank; /* the file holds nothing but comments */
 	struct config_listens listen;
 	int64_t workers; /* 0: one per processor */
 	struct {

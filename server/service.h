@@ -35,6 +35,7 @@ struct service {
 	size_t listen_count;
 	struct front *front;
 	int signals;
+	bool is_starving; /* the watchdog was not fed last time */
 };
 
 void service_say(struct service *service, vgw_log_level level, const char *format, ...)

@@ -226,6 +226,11 @@ VGW_API char *vgw_residency_dup_explanation(vgw_residency *residency, const char
  *  Errors: none.  Since: 0.1 */
 VGW_API char *vgw_residency_dup_state(vgw_residency *residency);
 
+/** How long the residency's own thread has been silent: 0 while it answers, else the milliseconds since it was first
+ *  asked in vain. Each call asks anew, so call it from time to time.
+ *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API int64_t vgw_residency_get_silence_ms(vgw_residency *residency);
+
 /** The last decisions as a JSON array, newest first: what GET /admin/decisions shows.
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never for long.
  *  Errors: none.  Since: 0.1 */

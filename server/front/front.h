@@ -67,6 +67,9 @@ void front_drain(struct front *front);
 /* Requests under way: in exchanges and streams. */
 uint64_t front_count_requests(const struct front *front);
 uint64_t front_count_fresh(const struct front *front); /* accepted connections that have not asked anything yet */
+/* How long a worker has been silent: 0 while all answer, else the milliseconds since one was first asked in vain. Asks
+ * anew each time. From any thread until front_free(). */
+int64_t front_get_silence_ms(struct front *front);
 /* Answer an errand with the requests under way as JSON; by the id in its name, end one. From any thread until
  * front_free(). */
 void front_answer_requests(struct front *front, struct errand *errand);

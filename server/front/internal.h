@@ -85,6 +85,8 @@ struct worker {
 	int64_t sweep_at_ms;
 	vgw_message drain_order; /* the stage changed */
 	vgw_message stop_order;
+	vgw_message pulse;              /* is it alive? */
+	_Atomic int64_t pulse_asked_ms; /* when the one under way was posted; 0: none is */
 	struct link deadlines[DEADLINE_COUNT];
 	struct link suspended; /* exchanges, oldest first */
 	struct link streams;

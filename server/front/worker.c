@@ -148,6 +148,26 @@ void worker_order(struct worker *worker)
 	vgw_loop_post(worker->loop, order, on_order);
 }
 
+/* --- is it alive? ----------------------------------------------------------------------------------------------- */
+
+static void on_pulse(vgw_message *message)
+{
+	struct worker *worker = message->user;
+
+	atomic_store(&worker->pulse_asked_ms, 0);
+}
+
+int64_t worker_get_silence_ms(struct worker *worker)
+{
+	int64_t now_ms = vgw_now_ms(), asked_ms = 0;
+
+	if (!atomic_compare_exchange_strong(&worker->pulse_asked_ms, &asked_ms, now_ms))
+		return now_ms - asked_ms;
+	worker->pulse.user = worker;
+	vgw_loop_post(worker->loop, &worker->pulse, on_pulse);
+	return 0;
+}
+
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
 static void make_id_prefix(struct worker *worker)
@@ -229,7 +249,10 @@ static void *run(void *user)
 {
 	struct worker *worker = user;
 	vgw_error err = VGW_ERROR_INIT;
+	char name[16];
 
+	(void)snprintf(name, sizeof(name), "vgw-worker-%u", worker->place % 1000);
+	(void)pthread_setname_np(pthread_self(), name);
 	if (vgw_loop_run(worker->loop, &err) != VGW_OK && worker->front->options.logger.fn)
 		worker->front->options.logger.fn(worker->front->options.logger.user, VGW_LOG_ERROR, "front", NULL,
 			err.text);
