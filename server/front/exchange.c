@@ -98,7 +98,7 @@ void exchange_completed(void *user, struct MHD_Connection *connection, void **st
 	*state = NULL;
 	x->is_client_gone = code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !x->is_given_up;
 	if (x->connection && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-		deadline_start(x->connection, DEADLINE_IDLE);
+		deadline_start_idle(x->connection);
 	exchange_free(x);
 }
 

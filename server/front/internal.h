@@ -47,7 +47,7 @@ struct listener {
 
 enum deadline_kind {
 	DEADLINE_HEAD, /* accepted, no request yet */
-	DEADLINE_IDLE, /* between two requests */
+	DEADLINE_IDLE, /* between two requests: when it is looked at again */
 	DEADLINE_BODY, /* a request's body is arriving */
 	DEADLINE_GONE, /* given up, and soon closed by MHD */
 	DEADLINE_COUNT
@@ -62,6 +62,7 @@ struct connection {
 	bool is_local; /* the peer's address is a loopback one */
 	int fd;
 	int64_t since_ms;
+	int64_t idle_ms; /* when its last request ended */
 	bool is_fresh; /* accepted, and nothing has been asked yet */
 	char peer[PEER_BYTES];
 	char *query; /* of its request, from its '?' on, as it came; NULL: there is none */
@@ -180,6 +181,7 @@ void worker_make_id(struct worker *worker, char id[REQUEST_ID_BYTES]);
 
 /* deadlines.c */
 void deadline_start(struct connection *connection, enum deadline_kind kind);
+void deadline_start_idle(struct connection *connection); /* a request has ended */
 void deadline_stop(struct connection *connection);
 void bodies_drop_stuck(struct worker *worker); /* those MHD cannot read on */
 void sweep_arm(struct worker *worker);

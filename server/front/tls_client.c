@@ -54,6 +54,7 @@ struct tls_client {
 	vgw_timer timer; /* handshake; then, after inner's end, patience */
 	struct rest in;
 	struct rest out;
+	int64_t heard_ms; /* when the last bytes came from the client */
 	bool is_open; /* the handshake is done */
 	bool wants_write; /* TLS has to write before it can go on reading */
 	bool has_progress; /* in this step something went out */
@@ -80,6 +81,11 @@ void tls_client_unref(struct tls_client *client)
 {
 	if (client && --client->refs == 0)
 		free(client);
+}
+
+int64_t tls_client_get_heard_ms(const struct tls_client *client)
+{
+	return client->heard_ms;
 }
 
 void tls_client_cut(struct tls_client *client)
@@ -193,6 +199,7 @@ static enum outcome pull(struct tls_client *client)
 		count = SSL_read(client->ssl, piece, sizeof(piece));
 		if (count <= 0)
 			return judge(client, count);
+		client->heard_ms = worker_now_ms(client->listener->worker);
 		given = give_inner(client, piece, (size_t)count);
 		if (given < (size_t)count && !keep_rest(rest, piece + given, (size_t)count - given))
 			return GONE;

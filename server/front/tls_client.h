@@ -23,6 +23,8 @@ struct tls_client *tls_client_find(struct listener *listener, int inner_fd, cons
 struct tls_client *tls_client_ref(struct tls_client *client); /* NULL is allowed, as below */
 void tls_client_unref(struct tls_client *client);
 
+int64_t tls_client_get_heard_ms(const struct tls_client *client); /* when its last bytes came */
+
 /* The answer breaks off: the client must not take the connection's end for the answer's. Then close the descriptor. */
 void tls_client_cut(struct tls_client *client);
 
