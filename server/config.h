@@ -193,6 +193,10 @@ struct config {
 		struct config_strings origins; /* empty: pages of other origins are not let in */
 	} cors;
 	struct {
+		struct config_strings deny; /* addresses and ranges */
+		bool allow_link_local;
+	} upstreams;
+	struct {
 		int64_t body_bytes;
 		int64_t connections;
 		int64_t header_timeout_ms;

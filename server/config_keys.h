@@ -94,6 +94,10 @@ enum {
 	XX("cors.origins", TEXTS, 0, 0, NULL, "[]", 0, cors.origins,                                         \
 		"Origins whose pages may use the API from a browser: https://app.example, or \"*\" for "     \
 		"all; empty: none")                                                                          \
+	XX("upstreams.deny", TEXTS, 0, 0, NULL, "[]", 0, upstreams.deny,                                     \
+		"Addresses no engine may have, whatever its name resolves to: 10.0.0.0/8, fd00::1")          \
+	XX("upstreams.allow_link_local", FLAG, 0, 0, NULL, "false", 0, upstreams.allow_link_local,           \
+		"Engines may have link-local addresses and those of cloud metadata services")                \
 	XX("limits.body", SIZE, 1024, 1LL << 32, NULL, "64MiB", 0, limits.body_bytes,                        \
 		"Largest request body")                                                                      \
 	XX("limits.connections", NUMBER, 1, 1000000, NULL, "10000", 0, limits.connections,                   \

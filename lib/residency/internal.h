@@ -77,6 +77,7 @@ struct vgw_residency {
 	struct vgw__table table;        /* guarded by lock */
 	struct vgw__list ports;         /* guarded by lock */
 	struct vgw__memory memory;
+	struct vgw__deny deny;          /* const after new */
 
 	struct vgw__planner *planner;   /* the residency's thread from here */
 	struct vgw__residency_config config;
