@@ -21,7 +21,8 @@ static vgw_status check_keys(vgw_gateway *gateway, const struct config *config, 
 		status = vgw_error_set(err, VGW_INVALID, 0, "%.230s", why);
 	problem = strcmp(config->auth.store, "memory") != 0 ? limits_redis_check(config->auth.store) : NULL;
 	if (problem)
-		status = vgw_error_set(err, VGW_INVALID, 0, "auth.store: '%.100s' %s", config->auth.store, problem);
+		status = vgw_error_set(err, VGW_INVALID, 0, "auth.store: '%.100s' %s",
+			strchr(config->auth.store, '@') ? "***" : config->auth.store, problem);
 	keys_free(keys);
 	return status;
 }
