@@ -34,7 +34,7 @@ struct listener {
 	const struct front_listen *at;
 	struct MHD_Daemon *daemon;
 	vgw_watch watch; /* the daemon's epoll descriptor */
-	bool is_tls;     /* we accept, not MHD: accept.c, tls_client.c */
+	bool is_tls;     /* we accept, not MHD: accept.c, tls_client.c, tls_pipe.c */
 	bool is_accept_paused;
 	int accept_fd;   /* -1: closed */
 	vgw_watch accept_watch;

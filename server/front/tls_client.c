@@ -5,7 +5,7 @@
  *   outer ◄── SSL_write ◄── out ◄── inner    full: nothing more is read from inner, which fills up, and the
  *                                            writer behind it pauses its engine
  *
- * Nothing is kept but what did not fit: an idle client has no buffers. Both ends are looked at after every event.
+ * Both ends are looked at after every event (tls_pipe.c moves the bytes).
  *
  *   the client leaves (EPOLLRDHUP, close_notify)  ──► both ends are closed at once: the other side sees it
  *   inner ends (the answer is complete)           ──► the rest is sent, then close_notify, then the client's close
@@ -15,9 +15,9 @@
 
 #include "front/accept.h"
 #include "front/linger.h"
+#include "front/tls_pipe.h"
 #include "tls.h"
 
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/sslerr.h>
 #include <stdio.h>
@@ -27,17 +27,9 @@
 #include <unistd.h>
 
 enum {
-	PIECE_BYTES = 16384, /* a record of TLS */
 	PAIR_BYTES = 64 * 1024,
 	FLUSH_MS = 30000, /* an ended connection's client takes nothing for so long: it is cut */
 	CLOSE_MS = 2000,  /* and for so long its own close is waited for */
-};
-
-/* What did not fit. */
-struct rest {
-	char *data;
-	size_t len;
-	size_t sent;
 };
 
 struct tls_client {
@@ -45,25 +37,17 @@ struct tls_client {
 	struct link waiting; /* in listener->tls_waiting until MHD has begun with it */
 	struct listener *listener;
 	uint32_t refs;
-	SSL *ssl;
+	struct tls_pipe pipe;
 	int outer;
-	int inner;
 	int given; /* MHD's end of the pair: only a name here */
 	vgw_watch outer_watch;
 	vgw_watch inner_watch;
 	vgw_timer timer; /* handshake; then, after inner's end, patience */
-	struct rest in;
-	struct rest out;
 	int64_t heard_ms; /* when the last bytes came from the client */
 	bool is_open; /* the handshake is done */
-	bool wants_write; /* TLS has to write before it can go on reading */
-	bool has_progress; /* in this step something went out */
-	bool has_inner_ended; /* all that it said was read */
 	bool is_inner_hung;   /* closed behind that: nobody reads it either */
-	bool is_inner_deaf;
 	bool is_notified; /* close_notify is sent */
 	bool is_cut;
-	bool is_gone; /* taken apart; only references are left */
 	socklen_t address_len;
 	struct sockaddr_storage address;
 };
@@ -104,14 +88,11 @@ static void close_client(struct tls_client *client)
 	vgw_timer_cancel(loop, &client->timer);
 	link_remove(&client->link);
 	link_remove(&client->waiting);
-	if (client->inner >= 0)
-		(void)close(client->inner);
+	if (client->pipe.inner >= 0)
+		(void)close(client->pipe.inner);
 	if (client->outer >= 0)
 		(void)close(client->outer);
-	SSL_free(client->ssl);
-	free(client->in.data);
-	free(client->out.data);
-	client->is_gone = true;
+	tls_pipe_fini(&client->pipe);
 	listener->tls_count--;
 	accept_go_on(listener);
 	tls_client_unref(client);
@@ -124,130 +105,6 @@ static void reset_client(struct tls_client *client)
 
 	(void)setsockopt(client->outer, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 	close_client(client);
-}
-
-/* --- moving bytes --------------------------------------------------------------------------------------------- */
-
-static bool keep_rest(struct rest *rest, const char *data, size_t len)
-{
-	rest->data = malloc(len);
-	if (!rest->data)
-		return false;
-	memcpy(rest->data, data, len);
-	rest->len = len;
-	rest->sent = 0;
-	return true;
-}
-
-static void drop_rest(struct rest *rest)
-{
-	free(rest->data);
-	*rest = (struct rest){ 0 };
-}
-
-/* What came of a call of TLS. */
-enum outcome { DONE, BLOCKED, GONE };
-
-static enum outcome judge(struct tls_client *client, int result)
-{
-	switch (SSL_get_error(client->ssl, result)) {
-	case SSL_ERROR_WANT_READ:
-		return BLOCKED;
-	case SSL_ERROR_WANT_WRITE:
-		client->wants_write = true;
-		return BLOCKED;
-	default:
-		return GONE;
-	}
-}
-
-/* How much inner took; what nobody reads any more counts as taken. */
-static size_t give_inner(struct tls_client *client, const char *data, size_t len)
-{
-	size_t given = 0;
-
-	while (given < len && !client->is_inner_deaf) {
-		ssize_t sent = send(client->inner, data + given, len - given, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (sent >= 0)
-			given += (size_t)sent;
-		else if (errno == EAGAIN)
-			return given;
-		else if (errno != EINTR)
-			client->is_inner_deaf = true;
-	}
-	return len;
-}
-
-/* From the client. GONE: it has left, or there is no memory. */
-static enum outcome pull(struct tls_client *client)
-{
-	char piece[PIECE_BYTES];
-
-	for (;;) {
-		struct rest *rest = &client->in;
-		size_t given;
-		int count;
-
-		if (rest->len) {
-			rest->sent += give_inner(client, rest->data + rest->sent, rest->len - rest->sent);
-			if (rest->sent < rest->len)
-				return BLOCKED;
-			drop_rest(rest);
-		}
-		ERR_clear_error();
-		count = SSL_read(client->ssl, piece, sizeof(piece));
-		if (count <= 0)
-			return judge(client, count);
-		client->heard_ms = worker_now_ms(client->listener->worker);
-		given = give_inner(client, piece, (size_t)count);
-		if (given < (size_t)count && !keep_rest(rest, piece + given, (size_t)count - given))
-			return GONE;
-	}
-}
-
-/* All or nothing of it is taken: no piece is larger than a record. */
-static enum outcome encrypt(struct tls_client *client, const char *data, size_t len)
-{
-	int count;
-
-	ERR_clear_error();
-	count = SSL_write(client->ssl, data, (int)len);
-	client->has_progress = client->has_progress || count > 0;
-	return count > 0 ? DONE : judge(client, count);
-}
-
-/* To the client. DONE: everything that was there is sent, or on its way. */
-static enum outcome push(struct tls_client *client)
-{
-	char piece[PIECE_BYTES];
-
-	if (client->out.len) {
-		enum outcome outcome = encrypt(client, client->out.data, client->out.len);
-
-		if (outcome != DONE)
-			return outcome;
-		drop_rest(&client->out);
-	}
-	while (!client->has_inner_ended) {
-		ssize_t count = recv(client->inner, piece, sizeof(piece), MSG_DONTWAIT);
-		enum outcome outcome;
-
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count < 0 && errno == EAGAIN)
-			return DONE;
-		if (count <= 0) {
-			client->has_inner_ended = true;
-			return DONE;
-		}
-		outcome = encrypt(client, piece, (size_t)count);
-		if (outcome == BLOCKED && !keep_rest(&client->out, piece, (size_t)count))
-			return GONE;
-		if (outcome != DONE)
-			return outcome;
-	}
-	return DONE;
 }
 
 /* --- after inner's end ---------------------------------------------------------------------------------------- */
@@ -272,20 +129,20 @@ static bool wait_for(struct tls_client *client, int64_t ms, vgw_timer_fn fn)
 }
 
 /* false: there is nothing to wait for any more. */
-static bool end_gently(struct tls_client *client, enum outcome pushed)
+static bool end_gently(struct tls_client *client, enum tls_outcome pushed)
 {
 	if (client->is_cut)
 		return false;
-	if (pushed == BLOCKED && (client->has_progress || !vgw_timer_is_armed(&client->timer)))
+	if (pushed == TLS_BLOCKED && (client->pipe.has_progress || !vgw_timer_is_armed(&client->timer)))
 		return wait_for(client, FLUSH_MS, on_impatience);
-	if (pushed == BLOCKED)
+	if (pushed == TLS_BLOCKED)
 		return true;
 	if (client->is_notified)
 		return true;
 	ERR_clear_error();
-	if (SSL_shutdown(client->ssl) < 0 && !SSL_want_write(client->ssl))
+	if (SSL_shutdown(client->pipe.ssl) < 0 && !SSL_want_write(client->pipe.ssl))
 		return false;
-	client->is_notified = !SSL_want_write(client->ssl);
+	client->is_notified = !SSL_want_write(client->pipe.ssl);
 	if (!client->is_notified)
 		return wait_for(client, FLUSH_MS, on_impatience);
 	return shutdown(client->outer, SHUT_WR) == 0 && wait_for(client, CLOSE_MS, on_no_goodbye);
@@ -296,11 +153,11 @@ static bool end_gently(struct tls_client *client, enum outcome pushed)
 static bool listen_on(struct tls_client *client)
 {
 	vgw_loop *loop = client->listener->worker->loop;
-	bool is_out_blocked = client->out.len > 0, is_in_blocked = client->in.len > 0;
-	bool is_writing = is_out_blocked || client->wants_write ||
-		(client->has_inner_ended && !client->is_notified);
+	bool is_out_blocked = client->pipe.out.len > 0, is_in_blocked = client->pipe.in.len > 0;
+	bool is_writing = is_out_blocked || client->pipe.wants_write ||
+		(client->pipe.has_inner_ended && !client->is_notified);
 	uint32_t outer = EPOLLRDHUP | (is_in_blocked ? 0 : EPOLLIN) | (is_writing ? EPOLLOUT : 0);
-	uint32_t inner = (is_out_blocked || client->has_inner_ended ? 0 : EPOLLIN) | (is_in_blocked ? EPOLLOUT : 0);
+	uint32_t inner = (is_out_blocked || client->pipe.has_inner_ended ? 0 : EPOLLIN) | (is_in_blocked ? EPOLLOUT : 0);
 
 	if (client->is_inner_hung)
 		vgw_watch_remove(loop, &client->inner_watch); /* it would be told again and again */
@@ -311,15 +168,18 @@ static bool listen_on(struct tls_client *client)
 
 static void move(struct tls_client *client)
 {
-	enum outcome pulled, pushed;
+	enum tls_outcome pulled, pushed;
 
-	client->wants_write = false;
-	client->has_progress = false;
-	pulled = pull(client);
-	pushed = pulled == GONE ? GONE : push(client);
-	if (pulled == GONE || pushed == GONE)
+	client->pipe.wants_write = false;
+	client->pipe.has_progress = false;
+	client->pipe.has_heard = false;
+	pulled = tls_pipe_pull(&client->pipe);
+	if (client->pipe.has_heard)
+		client->heard_ms = worker_now_ms(client->listener->worker);
+	pushed = pulled == TLS_GONE ? TLS_GONE : tls_pipe_push(&client->pipe);
+	if (pulled == TLS_GONE || pushed == TLS_GONE)
 		close_client(client);
-	else if ((client->has_inner_ended || client->is_inner_hung) && !end_gently(client, pushed))
+	else if ((client->pipe.has_inner_ended || client->is_inner_hung) && !end_gently(client, pushed))
 		reset_client(client);
 	else if (!listen_on(client))
 		reset_client(client);
@@ -331,7 +191,7 @@ static void on_inner(vgw_watch *watch, uint32_t events)
 
 	if (events & (EPOLLHUP | EPOLLERR)) {
 		client->is_inner_hung = true;
-		client->is_inner_deaf = true;
+		client->pipe.is_inner_deaf = true;
 	}
 	move(client);
 }
@@ -346,7 +206,7 @@ static bool give_to_mhd(struct tls_client *client)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
 		return false;
-	client->inner = pair[0];
+	client->pipe.inner = pair[0];
 	client->given = pair[1];
 	for (int i = 0; i < 2; i++)
 		(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
@@ -396,14 +256,14 @@ static void shake_hands(struct tls_client *client)
 	unsigned long code;
 	int result;
 
-	client->wants_write = false;
+	client->pipe.wants_write = false;
 	ERR_clear_error();
-	result = SSL_accept(client->ssl);
+	result = SSL_accept(client->pipe.ssl);
 	if (result == 1) {
 		on_open(client);
 		return;
 	}
-	if (judge(client, result) == BLOCKED) {
+	if (tls_pipe_judge(&client->pipe, result) == TLS_BLOCKED) {
 		if (!listen_on(client))
 			close_client(client);
 		return;
@@ -442,14 +302,14 @@ void tls_client_begin(struct listener *listener, int fd, const struct sockaddr_s
 	client->refs = 1;
 	client->listener = listener;
 	client->outer = fd;
-	client->inner = -1;
+	client->pipe.inner = -1;
 	client->address = *address;
 	client->address_len = len;
 	client->outer_watch.user = client;
 	client->inner_watch.user = client;
-	client->ssl = tls_new_session(worker->front->options.tls);
+	client->pipe.ssl = tls_new_session(worker->front->options.tls);
 	listener->tls_count++;
-	if (!client->ssl || SSL_set_fd(client->ssl, fd) != 1 ||
+	if (!client->pipe.ssl || SSL_set_fd(client->pipe.ssl, fd) != 1 ||
 		vgw_watch_add(worker->loop, &client->outer_watch, fd, EPOLLRDHUP | EPOLLIN, on_outer, NULL) != VGW_OK ||
 		!wait_for(client, worker->front->options.header_timeout_ms, on_impatience))
 		close_client(client);
@@ -477,8 +337,8 @@ void tls_clients_close(struct worker *worker)
 		while (worker->listeners[i].is_tls && !link_is_empty(clients)) {
 			struct tls_client *client = LINK_OWNER(clients->next, struct tls_client, link);
 
-			if (client->is_open && push(client) == DONE && client->has_inner_ended)
-				(void)SSL_shutdown(client->ssl);
+			if (client->is_open && tls_pipe_push(&client->pipe) == TLS_DONE && client->pipe.has_inner_ended)
+				(void)SSL_shutdown(client->pipe.ssl);
 			close_client(client);
 		}
 	}

@@ -55,7 +55,8 @@ def test_a_preflight_needs_no_key_and_reaches_no_engine(gateway, engine):
 
 
 def test_a_preflight_starts_no_model(tmp_path):
-    cold = {"backend": {"kind": "process", "command": ["/bin/sh", "-c", f"touch {tmp_path}/started; exec sleep 9", "--port", "${PORT}"]}}
+    command = ["/bin/sh", "-c", f"touch {tmp_path}/started; exec sleep 9", "--port", "${PORT}"]
+    cold = {"backend": {"kind": "process", "command": command}}
     with Gateway({"small": cold}, cors={"origins": ["*"]}) as gateway:
         assert preflight(gateway, CHAT).status == 204
         assert gateway.request("GET", "/v1/models/small").json()["status"]["value"] == "unloaded"

@@ -52,7 +52,8 @@ def drive(gateway):
             path = path.replace("{}", "started") + "?status=" + CANARIES["query"]
             ask(method, path, {"model": "started", "prompt": CANARIES["prompt"]} if method == "POST" else None, bearer(who))
         crashing = ["crashing"] if who == "client key" else []
-        for model, more in [*((model, {}) for model in crashing), ("small", {}), ("small", {"stream": True}), ("down", {}), ("nobody", {}),
+        for model, more in [*((model, {}) for model in crashing), ("small", {}), ("small", {"stream": True}), ("down", {}),
+                            ("nobody", {}),
                             ("small", {"x_fault": "reset-before-headers"}), ("small", {"x_fault": "html-500"}),
                             ("small", {"stream": True, "x_fault": "die-mid-stream:2"})]:
             body = {**chat_body(model, **more), "messages": [{"role": "user", "content": CANARIES["prompt"]}]}
@@ -74,7 +75,8 @@ def test_no_secret_is_in_anything_that_is_written(engine):
               "started": {"backend": started}, "crashing": {"backend": crashing}}
     auth = {"keys": [{"name": "client", "key": CANARIES["client key"], "rpm": 100000}],
             "store": "redis://127.0.0.1:9/0", "store_password": "${REDIS_PASSWORD}"}
-    with Gateway(models, env=env, log={"level": "debug"}, auth=auth, admin={"key": CANARIES["admin key"]}, residency={"max_wait": "1500ms", "min_resident": "0s"},
+    with Gateway(models, env=env, log={"level": "debug"}, auth=auth, admin={"key": CANARIES["admin key"]},
+                 residency={"max_wait": "1500ms", "min_resident": "0s"},
                  compat={"ai_backend_gateway": True}) as gateway:
         said = drive(gateway)
         gateway.access(20)
