@@ -73,10 +73,9 @@ typedef struct vgw_residency_options {
 	int64_t backoff_ms;           /* after the first failed start, doubled with each in a row; 0 = 1 s */
 	int64_t resolve_ms;           /* names of engines somebody else runs are looked up again so often; 0 = 30 s */
 	uint32_t discover_devices;    /* 1: without devices but "host", those that the driver (NVML) tells of */
-	uint32_t reserved0;           /* must be 0 */
-	const char *const *deny;      /* addresses no engine may have: "10.0.0.0/8", "fd00::1" */
+	uint32_t allow_link_local;    /* 0: link-local and cloud metadata addresses are denied, too */
+	const char *const *deny;      /* further addresses no engine may have: "10.0.0.0/8", "fd00::1" */
 	size_t deny_count;
-	uint32_t allow_link_local;    /* 0: link-local and cloud metadata addresses are denied too */
 } vgw_residency_options;
 
 #define VGW_RESIDENCY_OPTIONS_INIT { .size = sizeof(vgw_residency_options) }

@@ -128,7 +128,9 @@ def test_mistakes_in_a_configuration_do_not_show_its_secrets(tmp_path):
 def open_to(engine):
     auth = {"keys": [{"name": "client", "key": CANARIES["client key"]}]}
     models = {"small": {"backend": {"kind": "static", "urls": [engine.url], "api_key": CANARIES["engine key"]}}}
-    with Gateway(models, auth=auth, admin={"key": CANARIES["admin key"]}, compat={"ai_backend_gateway": True}) as one:
+    with Gateway(models, auth=auth, admin={"key": CANARIES["admin key"]},
+                 compat={"ai_backend_gateway": True, "ollama": True, "llama_swap": True},
+                 passthrough=True) as one:
         yield one
 
 
