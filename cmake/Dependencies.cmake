@@ -13,6 +13,7 @@ if(VGW_SERVER)
   pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
   pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
   pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto>=3.0)
+  pkg_check_modules(SSL REQUIRED IMPORTED_TARGET libssl>=3.0)
   pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis>=0.14)
 endif()
 

@@ -119,6 +119,9 @@ static vgw_status fill_residency(struct apply_room *room, const struct config *c
 	options->preload_count = config->residency.preload.count;
 	options->memory_command = config->residency.memory_command.items;
 	options->memory_command_count = config->residency.memory_command.count;
+	options->deny = config->upstreams.deny.items;
+	options->deny_count = config->upstreams.deny.count;
+	options->allow_link_local = config->upstreams.allow_link_local;
 	options->max_resident = (uint32_t)config->residency.max_resident;
 	options->max_asleep = (uint32_t)config->residency.max_asleep;
 	options->policy = config->residency.policy == CONFIG_POLICY_COST ? VGW_POLICY_COST : VGW_POLICY_LRU;

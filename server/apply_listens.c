@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-static int take_systemd(struct front_listen *listens, size_t room, size_t *count, char *why, size_t size)
+static int take_systemd(struct front_listen *listens, size_t room, size_t *count, bool is_tls, char *why, size_t size)
 {
 	int first, fds = notify_take_sockets(&first);
 
@@ -16,7 +16,8 @@ static int take_systemd(struct front_listen *listens, size_t room, size_t *count
 		return -1;
 	}
 	for (int i = 0; i < fds && *count < room; i++)
-		listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_FD, .fd = first + i };
+		listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_FD, .is_tls = is_tls,
+			.fd = first + i };
 	return 0;
 }
 
@@ -31,13 +32,13 @@ static int add_listens(struct front_listen *listens, size_t room, size_t *count,
 			return -1;
 		}
 		if (at->kind == CONFIG_LISTEN_SYSTEMD) {
-			if (take_systemd(listens, room, count, why, size) != 0)
+			if (take_systemd(listens, room, count, at->is_tls, why, size) != 0)
 				return -1;
 		} else if (at->kind == CONFIG_LISTEN_UNIX) {
 			listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_UNIX, .path = at->path };
 		} else {
-			listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_TCP, .host = at->host,
-				.port = at->port };
+			listens[(*count)++] = (struct front_listen){ .kind = FRONT_LISTEN_TCP, .is_tls = at->is_tls,
+				.host = at->host, .port = at->port };
 		}
 	}
 	return 0;

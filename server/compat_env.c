@@ -217,7 +217,7 @@ static void apply_ai_backend(struct compat *compat)
 			compat_get_flag(compat, "METRICS_PUBLIC", false) ? "true" : "false");
 	if (!compat_get_flag(compat, "PROMETHEUS_ENABLE", true))
 		compat_warn(compat, "PROMETHEUS_ENABLE", "metrics are always there; who may read them is METRICS_PUBLIC's matter");
-	compat_warn(compat, "ALLOW_ORIGINS", "pages of other origins are not let in yet: no answer carries CORS headers");
+	compat_put_list(compat, "cors.origins", "ALLOW_ORIGINS");
 	compat_warn(compat, "WRITE_TIMEOUT_SECONDS", "not needed: sending a request is part of TOTAL_TIMEOUT_SECONDS");
 }
 

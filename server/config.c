@@ -191,6 +191,7 @@ static void build(struct config *config, const struct config_source *source, con
 	config->tree = make_tree(source, config->path, file, config->arena, report);
 	if (!config->tree)
 		return;
+	config->is_blank = config->path && !config->tree->first;
 	compat_env_apply(&env, config->arena, config->tree, report);
 	env_override(&env, config->arena, config->tree, report);
 	compat_imply(config->arena, config->tree);

@@ -30,6 +30,7 @@
 #define CONFIG_ON_EXITS(XX) XX(STOP, "stop") XX(LEAVE, "leave")
 #define CONFIG_PRIORITIES(XX) XX(NORMAL, "normal") XX(BATCH, "batch") XX(INTERACTIVE, "interactive")
 #define CONFIG_STORE_DOWNS(XX) XX(OPEN, "open") XX(CLOSED, "closed")
+#define CONFIG_TLS_VERSIONS(XX) XX(1_2, "TLSv1.2") XX(1_3, "TLSv1.3")
 #define CONFIG_SLEEP_MODES(XX) XX(ABORT, "abort") XX(WAIT, "wait")
 #define CONFIG_BALANCES(XX) VGW_BALANCE_MAP(XX)
 #define CONFIG_NAMINGS(XX) VGW_METRICS_MAP(XX)
@@ -52,6 +53,9 @@ enum config_priority { CONFIG_PRIORITIES(XX) };
 #define XX(name, text) CONFIG_STORE_DOWN_##name,
 enum config_store_down { CONFIG_STORE_DOWNS(XX) };
 #undef XX
+#define XX(name, text) CONFIG_TLS_##name,
+enum config_tls_version { CONFIG_TLS_VERSIONS(XX) };
+#undef XX
 #define XX(name, text) CONFIG_SLEEP_MODE_##name,
 enum config_sleep_mode { CONFIG_SLEEP_MODES(XX) };
 #undef XX
@@ -71,6 +75,7 @@ enum config_listen_kind { CONFIG_LISTEN_TCP, CONFIG_LISTEN_UNIX, CONFIG_LISTEN_S
 
 struct config_listen {
 	enum config_listen_kind kind;
+	bool is_tls;      /* TCP, SYSTEMD */
 	uint16_t port;    /* TCP; 0: the kernel chooses */
 	const char *text; /* as configured */
 	const char *host; /* TCP: an address or a name, without brackets */
@@ -163,12 +168,18 @@ struct config_auth_keys {
 };
 
 struct config {
+	bool is_blank; /* the file holds nothing but comments */
 	struct config_listens listen;
 	int64_t workers; /* 0: one per processor */
 	struct {
 		struct config_listens listen; /* empty: the same listeners */
 		const char *key;              /* NULL: loopback peers only */
 	} admin;
+	struct {
+		const char *certificate; /* files; NULL: no address is https:// */
+		const char *key;
+		enum config_tls_version min_version;
+	} tls;
 	struct {
 		struct config_auth_keys keys;
 		const char *keys_file; /* NULL: none. Neither keys nor a file: everybody may use everything */
@@ -178,6 +189,13 @@ struct config {
 		const char *store_password; /* NULL: none */
 		enum config_store_down store_down;
 	} auth;
+	struct {
+		struct config_strings origins; /* empty: pages of other origins are not let in */
+	} cors;
+	struct {
+		struct config_strings deny; /* addresses and ranges */
+		bool allow_link_local;
+	} upstreams;
 	struct {
 		int64_t body_bytes;
 		int64_t connections;

@@ -144,6 +144,10 @@ static void check_listens(struct config_decoder *decoder, const struct config *c
 		if (node)
 			count = add_claims(decoder, claims, count, node, paths[i]);
 	}
+	for (size_t i = 0; i < count; i++)
+		claims[i].text += strncmp(claims[i].text, "https://", 8) == 0  ? 8
+				: strncmp(claims[i].text, "http://", 7) == 0 ? 7
+									     : 0;
 	if (claims)
 		report_twice(decoder, claims, count, "listened on by");
 }
@@ -411,6 +415,8 @@ void config_check(struct config_decoder *decoder, const struct config *config)
 
 	check_orders(decoder, config);
 	check_listens(decoder, config);
+	config_check_tls(decoder, config);
+	config_check_cors(decoder, config);
 	if (!models || models->kind != NODE_MAP)
 		return;
 	check_names(decoder, models);

@@ -8,4 +8,10 @@
 /* Names, references, budgets, orders. Works on what could be decoded, whatever else is wrong. */
 void config_check(struct config_decoder *decoder, const struct config *config);
 
+/* config_tls.c: certificate, key and addresses belong together */
+void config_check_tls(struct config_decoder *decoder, const struct config *config);
+
+/* config_cors.c */
+void config_check_cors(struct config_decoder *decoder, const struct config *config);
+
 #endif

@@ -61,13 +61,21 @@ enum {
 
 #define CONFIG_SERVER_KEYS(XX)                                                                               \
 	XX("listen", LISTENS, 0, 0, NULL, "127.0.0.1:8080", CONFIG_NOT_EMPTY, listen,                        \
-		"Where clients connect: host:port, \"[::1]:8080\", unix:/path, systemd, or a list of them")  \
+		"Where clients connect: host:port, \"[::1]:8080\", https://host:port, unix:/path, systemd, "  \
+		"https://systemd, or a list of them")                                                        \
 	XX("workers", NUMBER, 1, 256, "|auto", "auto", 0, workers,                                           \
 		"Threads, each with its own event loop; auto: one per processor")                            \
 	XX("admin.listen", LISTENS, 0, 0, NULL, "null", CONFIG_NULLABLE, admin.listen,                       \
 		"Own address of the admin routes; null: the same listeners")                                 \
 	XX("admin.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, admin.key,                \
 		"Key of the admin routes; without one they answer loopback peers only")                      \
+	XX("tls.certificate", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, tls.certificate,                    \
+		"Certificate of the https:// addresses, with its chain, a PEM file; read again when it "     \
+		"changes")                                                                                   \
+	XX("tls.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, tls.key,                                    \
+		"Its private key, a PEM file without a passphrase")                                          \
+	XX("tls.min_version", WORD, 0, 0, CONFIG_TLS_VERSIONS(CONFIG_WORD), "TLSv1.2", 0, tls.min_version,       \
+		"Oldest version of TLS that is spoken")                                                      \
 	XX("auth.keys", KEYS, 0, 0, NULL, "[]", 0, auth.keys,                                                \
 		"Who may use the gateway; with neither keys nor a keys file everybody may")                  \
 	XX("auth.keys_file", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, auth.keys_file,                      \
@@ -83,6 +91,13 @@ enum {
 		auth.store_password, "Password of that Redis; null: none")                                   \
 	XX("auth.store_down", WORD, 0, 0, CONFIG_STORE_DOWNS(CONFIG_WORD), "open", 0, auth.store_down,       \
 		"While Redis does not answer: open lets requests through unchecked, closed refuses them")    \
+	XX("cors.origins", TEXTS, 0, 0, NULL, "[]", 0, cors.origins,                                         \
+		"Origins whose pages may use the API from a browser: https://app.example, or \"*\" for "     \
+		"all; empty: none")                                                                          \
+	XX("upstreams.deny", TEXTS, 0, 0, NULL, "[]", 0, upstreams.deny,                                     \
+		"Addresses no engine may have, whatever its name resolves to: 10.0.0.0/8, fd00::1")          \
+	XX("upstreams.allow_link_local", FLAG, 0, 0, NULL, "false", 0, upstreams.allow_link_local,           \
+		"Engines may have link-local addresses and those of cloud metadata services")                \
 	XX("limits.body", SIZE, 1024, 1LL << 32, NULL, "64MiB", 0, limits.body_bytes,                        \
 		"Largest request body")                                                                      \
 	XX("limits.connections", NUMBER, 1, 1000000, NULL, "10000", 0, limits.connections,                   \

@@ -7,6 +7,13 @@
 #include "config_suggest.h"
 #include "config_value.h"
 
+/* What may be a secret in the wrong place is not shown: keys, variables of engines, credentials in a URL. */
+static bool may_be_secret(const struct config_key *key, const char *text)
+{
+	return key->type == CONFIG_KEYS || key->type == CONFIG_VARIABLES || key->type == CONFIG_BACKEND ||
+	       (strchr(text, '@') && strstr(text, "://"));
+}
+
 bool config_refuse(struct config_decoder *decoder, const struct config_key *key, struct node *node,
 	const char *path, const char *why)
 {
@@ -25,6 +32,8 @@ bool config_refuse(struct config_decoder *decoder, const struct config_key *key,
 			key->type == CONFIG_TEXT ? "; write \"\" for an empty text" : "");
 	else if (key->flags & CONFIG_SECRET)
 		config_report_error(decoder->report, &node->place, path, "this key %s", why);
+	else if (may_be_secret(key, node->text))
+		config_report_error(decoder->report, &node->place, path, "this value %s", why);
 	else
 		config_report_error(decoder->report, &node->place, path, "'%s' %s", node->text, why);
 	return false;

@@ -218,11 +218,14 @@ const char *config_value_parse_listen(const char *text, struct config_listen *ou
 	out->text = text;
 	out->host = "";
 	out->path = "";
+	out->is_tls = strncmp(text, "https://", 8) == 0;
+	if (out->is_tls || strncmp(text, "http://", 7) == 0)
+		text += out->is_tls ? 8 : 7;
 	if (strcmp(text, "systemd") == 0) {
 		out->kind = CONFIG_LISTEN_SYSTEMD;
 		return NULL;
 	}
-	if (strncmp(text, "unix:", 5) == 0)
+	if (text == out->text && strncmp(text, "unix:", 5) == 0)
 		return parse_unix(text + 5, out);
 	host_len = get_host_len(text);
 	if (*text == ':' || *text == '*')

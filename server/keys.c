@@ -2,6 +2,7 @@
 /* Who publishes and who reads: the main thread swaps rings, workers notice by the generation. */
 #include "keys.h"
 
+#include "file_watch.h"
 #include "key_ring.h"
 #include "keys_file.h"
 
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 enum { KEY_MAX_BYTES = 512 };
 
@@ -26,8 +26,7 @@ struct keys {
 	const struct config *staged_config;
 	struct stat staged_info;
 	const struct config *config;
-	struct stat read_info; /* of the file as it was read last */
-	struct stat seen_info; /* and as it was seen at the last look */
+	struct file_watch watch;
 };
 
 /* --- building ------------------------------------------------------------------------------------------------- */
@@ -98,13 +97,6 @@ static void publish(struct keys *keys, struct key_ring *ring)
 	key_ring_unref(old);
 }
 
-/* The look comes before the reading: what is written in between shows at the next look. */
-static void look_at_file(const char *path, struct stat *info)
-{
-	if (stat(path, info) != 0)
-		*info = (struct stat){ 0 };
-}
-
 int keys_stage(struct keys *keys, const struct config *config, char *why, size_t size)
 {
 	const char *path = config->auth.keys_file;
@@ -113,7 +105,7 @@ int keys_stage(struct keys *keys, const struct config *config, char *why, size_t
 	struct stat info = { 0 };
 
 	if (path)
-		look_at_file(path, &info);
+		file_watch_look(path, &info);
 	if (path && keys_file_read(&file, path, why, size) != 0)
 		return -1;
 	ring = build_ring(keys, config, &file, why, size);
@@ -132,14 +124,7 @@ void keys_commit(struct keys *keys)
 	publish(keys, keys->staged);
 	keys->staged = NULL;
 	keys->config = keys->staged_config;
-	keys->read_info = keys->staged_info;
-	keys->seen_info = keys->staged_info;
-}
-
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-	return a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	       a->st_size == b->st_size && a->st_ino == b->st_ino;
+	file_watch_reset(&keys->watch, &keys->staged_info);
 }
 
 bool keys_have_file(const struct keys *keys)
@@ -147,25 +132,14 @@ bool keys_have_file(const struct keys *keys)
 	return keys->config && keys->config->auth.keys_file;
 }
 
-/* A file that is just being written is left alone until it looks the same twice. */
 int keys_refresh(struct keys *keys, char *why, size_t size)
 {
-	struct stat info;
-	bool is_settled;
-
-	if (!keys_have_file(keys))
+	if (!keys_have_file(keys) || !file_watch_has_changed(&keys->watch, keys->config->auth.keys_file))
 		return 0;
-	look_at_file(keys->config->auth.keys_file, &info);
-	is_settled = is_same(&info, &keys->seen_info);
-	keys->seen_info = info;
-	if (!is_settled || is_same(&info, &keys->read_info))
-		return 0;
-	if (keys_stage(keys, keys->config, why, size) == 0) {
-		keys_commit(keys);
-		return 1;
-	}
-	keys->read_info = info;
-	return -1;
+	if (keys_stage(keys, keys->config, why, size) != 0)
+		return -1;
+	keys_commit(keys);
+	return 1;
 }
 
 size_t keys_count(const struct keys *keys)

@@ -366,7 +366,7 @@ int limits_redis_new(struct limits_redis **out, const struct limits_redis_option
 	store->redis.on_change = on_change;
 	store->redis.user = store;
 	if (problem)
-		(void)snprintf(why, size, "%s %s", options->url, problem);
+		(void)snprintf(why, size, "%s %s", strchr(options->url, '@') ? "***" : options->url, problem);
 	if (problem || begin_thread(store, why, size) != 0) {
 		vgw_loop_free(store->loop);
 		free(store);

@@ -5,7 +5,9 @@
 #include "apply.h"
 #include "keys.h"
 #include "limits_redis.h"
+#include "tls.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static vgw_status check_keys(vgw_gateway *gateway, const struct config *config, vgw_error *err)
@@ -19,9 +21,22 @@ static vgw_status check_keys(vgw_gateway *gateway, const struct config *config, 
 		status = vgw_error_set(err, VGW_INVALID, 0, "%.230s", why);
 	problem = strcmp(config->auth.store, "memory") != 0 ? limits_redis_check(config->auth.store) : NULL;
 	if (problem)
-		status = vgw_error_set(err, VGW_INVALID, 0, "auth.store: '%.100s' %s", config->auth.store, problem);
+		status = vgw_error_set(err, VGW_INVALID, 0, "auth.store: '%.100s' %s",
+			strchr(config->auth.store, '@') ? "***" : config->auth.store, problem);
 	keys_free(keys);
 	return status;
+}
+
+static vgw_status check_tls(const struct config *config, vgw_error *err)
+{
+	struct tls *tls = tls_new();
+	char why[512] = "out of memory";
+	int result = tls ? tls_stage(tls, config, why, sizeof(why)) : -1;
+
+	tls_free(tls);
+	if (result > 0)
+		(void)fprintf(stderr, "warning: %s\n", why);
+	return result < 0 ? vgw_error_set(err, VGW_INVALID, 0, "%.230s", why) : VGW_OK;
 }
 
 vgw_status serve_check(const struct config *config, vgw_error *err)
@@ -40,6 +55,8 @@ vgw_status serve_check(const struct config *config, vgw_error *err)
 		status = apply_registry(&registry, config, err);
 	if (status == VGW_OK)
 		status = check_keys(gateway, config, err);
+	if (status == VGW_OK)
+		status = check_tls(config, err);
 	vgw_registry_unref(registry);
 	vgw_gateway_free(gateway);
 	apply_room_free(&room);

@@ -29,11 +29,13 @@ struct service {
 	struct catalogue *catalogue; /* NULL: nobody asks for it */
 	pthread_mutex_t reload_lock; /* held while the configuration or the keys are read again */
 	struct keys *keys;
+	struct tls *tls;
 	struct limits_redis *limits; /* NULL: counted in this process */
 	struct front_listen listens[LISTENS_MAX];
 	size_t listen_count;
 	struct front *front;
 	int signals;
+	bool is_starving; /* the watchdog was not fed last time */
 };
 
 void service_say(struct service *service, vgw_log_level level, const char *format, ...)
@@ -47,6 +49,7 @@ int service_start(struct service *service);
  * `why`. */
 int service_publish(struct service *service, const struct config *config, char *why, size_t size);
 int service_stage_keys(struct service *service, const struct config *config, char *why, size_t size);
+int service_stage_tls(struct service *service, const struct config *config, char *why, size_t size);
 
 /* start.c: the models as they are configured now, and the ad-hoc one; `user` is the service. */
 int service_publish_again(void *user, char *why, size_t size);

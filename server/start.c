@@ -93,7 +93,10 @@ static int open_front(struct service *service)
 		.is_model_router = config->compat.model_router,
 		.is_aic = config->compat.aic_vllm_proxy,
 		.keys = service->keys,
+		.tls = service->tls,
 		.public_metrics = config->auth.public_metrics,
+		.origins = config->cors.origins.items,
+		.origin_count = config->cors.origins.count,
 		.access_log = config->log.access ? &service->access : NULL,
 		.logger = service->logger,
 		.listens = service->listens,
@@ -121,7 +124,9 @@ static int open_front(struct service *service)
 	}
 	for (size_t i = 0; i < service->listen_count; i++)
 		service_say(service, VGW_LOG_INFO, "listening on %s%s, %u worker%s",
-			service->listens[i].kind == FRONT_LISTEN_UNIX ? "" : "http://",
+			service->listens[i].kind == FRONT_LISTEN_UNIX ? "" :
+				service->listens[i].is_tls	      ? "https://" :
+									"http://",
 			front_get_address(service->front, i), options.workers,
 			options.workers == 1 ? "" : "s");
 	return 0;
@@ -241,6 +246,15 @@ static void say_who_switches(struct service *service)
 			"(VLLMGW_ADMIN_KEY) and give it to them, or compat.aic_open");
 }
 
+int service_stage_tls(struct service *service, const struct config *config, char *why, size_t size)
+{
+	int result = tls_stage(service->tls, config, why, size);
+
+	if (result != 0)
+		service_say(service, result < 0 ? VGW_LOG_ERROR : VGW_LOG_WARN, "%s", why);
+	return result < 0 ? -1 : 0;
+}
+
 int service_start(struct service *service)
 {
 	const struct config *config = service->config;
@@ -277,7 +291,8 @@ int service_start(struct service *service)
 		return -1;
 	}
 	service->keys = keys_new(service->gateway);
-	if (!service->keys) {
+	service->tls = tls_new();
+	if (!service->keys || !service->tls) {
 		service_say(service, VGW_LOG_ERROR, "out of memory, or without SHA-256");
 		return -1;
 	}
@@ -287,9 +302,11 @@ int service_start(struct service *service)
 		return -1;
 	}
 	if (service_stage_keys(service, config, why, sizeof(why)) != 0 ||
+		service_stage_tls(service, config, why, sizeof(why)) != 0 ||
 		publish_first(service, why, sizeof(why)) != 0)
 		return -1;
 	keys_commit(service->keys);
+	tls_commit(service->tls);
 	service->desk = desk_new(&(struct desk_options){
 		.gateway = service->gateway, .reload = service_reload, .reload_user = service,
 		.adhoc = service->adhoc, .publish = service_publish_again});

@@ -73,7 +73,9 @@ typedef struct vgw_residency_options {
 	int64_t backoff_ms;           /* after the first failed start, doubled with each in a row; 0 = 1 s */
 	int64_t resolve_ms;           /* names of engines somebody else runs are looked up again so often; 0 = 30 s */
 	uint32_t discover_devices;    /* 1: without devices but "host", those that the driver (NVML) tells of */
-	uint32_t reserved0;           /* must be 0 */
+	uint32_t allow_link_local;    /* 0: link-local and cloud metadata addresses are denied, too */
+	const char *const *deny;      /* further addresses no engine may have: "10.0.0.0/8", "fd00::1" */
+	size_t deny_count;
 } vgw_residency_options;
 
 #define VGW_RESIDENCY_OPTIONS_INIT { .size = sizeof(vgw_residency_options) }
@@ -225,6 +227,11 @@ VGW_API char *vgw_residency_dup_explanation(vgw_residency *residency, const char
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never for long.
  *  Errors: none.  Since: 0.1 */
 VGW_API char *vgw_residency_dup_state(vgw_residency *residency);
+
+/** How long the residency's own thread has been silent: 0 while it answers, else the milliseconds since it was first
+ *  asked in vain. Each call asks anew, so call it from time to time.
+ *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API int64_t vgw_residency_get_silence_ms(vgw_residency *residency);
 
 /** The last decisions as a JSON array, newest first: what GET /admin/decisions shows.
  *  Owns: returned to the caller: vgw_free(); NULL without memory.  Threads: any.  Blocks: never for long.

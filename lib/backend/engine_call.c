@@ -19,7 +19,10 @@ vgw_status vgw__engine_call(const struct vgw__engine_call *call, struct vgw__con
 		endpoint->unix_path ? endpoint->base_path : "", call->path);
 	if (len < 0 || len >= URL_SIZE)
 		return vgw_error_set(err, VGW_INVALID, 0, "its URL is too long");
+	if (!endpoint->address_count)
+		return vgw_error_set(err, VGW_BACKEND, 0, "its name cannot be resolved");
 	request.url = url;
+	request.endpoint = endpoint;
 	request.unix_path = endpoint->unix_path;
 	request.ca_file = endpoint->ca_file;
 	request.method = call->method;

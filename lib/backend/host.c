@@ -20,6 +20,7 @@ struct vgw_host {
 	struct vgw__host_events events; /* const after new, down to cancel_fd */
 	void *user;
 	vgw_logger logger;
+	const struct vgw__deny *deny;          /* borrowed; NULL: every address will do */
 	int cancel_fd;
 	atomic_bool is_cancelled;
 	bool has_mutex;
@@ -70,6 +71,16 @@ void vgw__host_free(vgw_host *host)
 	vgw__targets_unref(host->targets);
 	vgw__free(host->devices);
 	vgw__free(host);
+}
+
+void vgw__host_set_deny(vgw_host *host, const struct vgw__deny *deny)
+{
+	host->deny = deny;
+}
+
+vgw_status vgw__host_check_endpoint(const vgw_host *host, struct vgw__endpoint *endpoint, vgw_error *err)
+{
+	return host->deny ? vgw__deny_filter(host->deny, endpoint, err) : VGW_OK;
 }
 
 void vgw__host_begin(vgw_host *host)
@@ -176,7 +187,7 @@ vgw_status vgw_host_set_endpoints(vgw_host *host, const char *const *urls, size_
 		else
 			status = vgw__endpoint_new(&endpoints[made], urls[made], err);
 		if (status == VGW_OK)
-			made++;
+			status = vgw__host_check_endpoint(host, endpoints[made++], err);
 	}
 	if (status == VGW_OK && !keep_targets(host, endpoints, count))
 		status = vgw_error_set(err, VGW_NOMEM, 0, "no memory for %zu endpoints", count);

@@ -11,6 +11,7 @@
 #include <vllmgw/controller.h>
 
 #include "backend/targets.h"
+#include "net/deny.h"
 
 /* Called on whatever thread the controller runs, never under a lock of the host. Every entry may be NULL. */
 struct vgw__host_events {
@@ -33,6 +34,11 @@ struct vgw__host_report {
 vgw_status vgw__host_new(vgw_host **out, const struct vgw__host_events *events, void *user,
 	const vgw_logger *logger, vgw_error *err);
 void vgw__host_free(vgw_host *host); /* after destroy() of the controller; NULL is allowed */
+
+/* Addresses that no endpoint may have; borrowed for the host's life. NULL, as at first: all may. */
+void vgw__host_set_deny(vgw_host *host, const struct vgw__deny *deny);
+/* An endpoint that a controller made for itself: INVALID if it may not be reached. */
+vgw_status vgw__host_check_endpoint(const vgw_host *host, struct vgw__endpoint *endpoint, vgw_error *err);
 
 /* Forget the last operation: its cancellation and its report. Call it where you decide upon an operation, before
  * handing it to an executor, so that a cancel() that follows cannot be lost. */

@@ -295,6 +295,12 @@ static vgw_status begin(struct vgw__http *http, vgw_error *err)
 	if (!http->endpoint)
 		status = vgw__endpoint_new(&http->endpoint, http->config.url, err);
 	if (status == VGW_OK)
+		status = vgw__host_check_endpoint(http->host, http->endpoint, err);
+	if (status != VGW_OK) {
+		vgw__endpoint_unref(http->endpoint);
+		http->endpoint = NULL;
+	}
+	if (status == VGW_OK)
 		status = vgw__http_join(http, err);
 	if (status == VGW_OK)
 		vgw__http_begin(http);

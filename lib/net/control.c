@@ -19,6 +19,7 @@ struct call {
 	CURL *easy;
 	CURLM *multi;
 	struct curl_slist *headers;
+	struct curl_slist *resolved;
 	struct vgw__buf body;
 	bool is_too_large;
 	bool is_enough; /* on_data said so */
@@ -115,6 +116,7 @@ static CURLcode set_options(struct call *call)
 	CURLcode rc = vgw__curl_harden(easy, request->ca_file);
 
 	VGW__CURL_SET(rc, easy, CURLOPT_URL, request->url);
+	VGW__CURL_SET(rc, easy, CURLOPT_RESOLVE, call->resolved);
 	if (request->unix_path)
 		VGW__CURL_SET(rc, easy, CURLOPT_UNIX_SOCKET_PATH, request->unix_path);
 	if (request->cert_file)
@@ -152,6 +154,8 @@ static vgw_status prepare(struct call *call, vgw_error *err)
 	status = add_headers(call, err);
 	if (status != VGW_OK)
 		return status;
+	if (call->request->endpoint && !vgw__curl_add_addresses(&call->resolved, call->request->endpoint))
+		return out_of_memory(err);
 	rc = set_options(call);
 	if (rc == CURLE_OUT_OF_MEMORY)
 		return out_of_memory(err);
@@ -247,6 +251,7 @@ static void clean_up(struct call *call)
 	curl_easy_cleanup(call->easy);
 	(void)curl_multi_cleanup(call->multi);
 	curl_slist_free_all(call->headers);
+	curl_slist_free_all(call->resolved);
 	vgw__buf_fini(&call->body);
 }
 

@@ -8,8 +8,11 @@
 
 enum { VGW__CONTROL_ANSWER_BYTES = 4 << 20 }; /* when the request names no other cap */
 
+struct vgw__endpoint;
+
 struct vgw__control_request {
 	const char *url;          /* http:// or https://; "http://localhost/path" with a unix socket */
+	const struct vgw__endpoint *endpoint; /* whose addresses the host of `url` has; NULL: the name is looked up */
 	const char *unix_path;    /* NULL, or the socket to use instead of the host */
 	const char *method;       /* NULL: GET */
 	const char *body;         /* NULL: none */

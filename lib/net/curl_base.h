@@ -26,6 +26,10 @@ CURLcode vgw__curl_harden(CURL *easy, const char *ca_file);
 /* Append "text" to *list; false: no memory, *list is as before. */
 bool vgw__curl_append(struct curl_slist **list, const char *text);
 
+/* Append what CURLOPT_RESOLVE wants to know of an endpoint; false: no memory. curl_resolve.c */
+struct vgw__endpoint;
+bool vgw__curl_add_addresses(struct curl_slist **list, const struct vgw__endpoint *endpoint);
+
 /* Around everything that may write to a TLS connection: the calling thread gets no SIGPIPE in between. */
 struct vgw__sigpipe {
 	sigset_t old;

@@ -5,8 +5,6 @@
 
 #include "util/alloc.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <string.h>
 
 enum {
@@ -168,38 +166,6 @@ static bool add_headers(struct vgw__curl_call *call, const struct vgw__upstream_
 	return is_fine;
 }
 
-static bool print_address(const struct vgw__address *address, char *out, size_t size)
-{
-	if (address->addr.ss_family == AF_INET)
-		return inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)&address->addr)->sin_addr, out,
-			(socklen_t)size);
-	return address->addr.ss_family == AF_INET6 &&
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)&address->addr)->sin6_addr, out,
-			(socklen_t)size);
-}
-
-/* "host:port:address,address": the names were resolved when the endpoint was made. */
-static bool add_addresses(struct vgw__curl_call *call)
-{
-	const struct vgw__endpoint *endpoint = call->endpoint;
-	struct vgw__buf line;
-	bool is_fine;
-
-	if (endpoint->unix_path || endpoint->host[0] == '[')
-		return true; /* nothing to resolve */
-	vgw__buf_init(&line, 4096);
-	is_fine = vgw__buf_print(&line, "%s:%u:", endpoint->host, (unsigned)endpoint->port);
-	for (uint32_t i = 0; is_fine && i < endpoint->address_count; i++) {
-		char text[INET6_ADDRSTRLEN];
-
-		if (print_address(&endpoint->addresses[i], text, sizeof(text)))
-			is_fine = vgw__buf_print(&line, "%s%s", i ? "," : "", text);
-	}
-	is_fine = is_fine && vgw__buf_append(&line, "", 1) && vgw__curl_append(&call->resolved, line.data);
-	vgw__buf_fini(&line);
-	return is_fine;
-}
-
 static CURLcode set_method(struct vgw__curl_call *call, const struct vgw__upstream_request *request)
 {
 	CURLcode rc = CURLE_OK;
@@ -244,7 +210,7 @@ static CURLcode set_options(struct vgw__curl_call *call, const struct vgw__upstr
 static bool prepare(struct vgw__curl_call *call, const struct vgw__upstream_request *request)
 {
 	const struct vgw__endpoint *endpoint = call->endpoint;
-	bool is_fine = call->easy && add_headers(call, request) && add_addresses(call);
+	bool is_fine = call->easy && add_headers(call, request) && vgw__curl_add_addresses(&call->resolved, call->endpoint);
 	char *url;
 
 	if (!is_fine)

@@ -225,6 +225,8 @@ vgw_status vgw__instance_new(struct vgw__instance **out, vgw_residency *residenc
 	if (status == VGW_OK)
 		status = vgw__host_new(&instance->host, &events, instance, &residency->options.logger, err);
 	if (status == VGW_OK)
+		vgw__host_set_deny(instance->host, &residency->deny);
+	if (status == VGW_OK)
 		status = instance->kind->ops.create(&instance->self, &spec, instance->host, instance->kind->user, err);
 	vgw__free(replica);
 	if (status != VGW_OK) {

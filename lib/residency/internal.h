@@ -68,6 +68,8 @@ struct vgw_residency {
 	pthread_t thread;
 	bool has_thread;
 	int64_t started_ms;
+	vgw_message pulse;              /* pulse.c */
+	_Atomic int64_t pulse_asked_ms; /* when the one under way was posted; 0: none is */
 	pthread_mutex_t apply_lock;     /* held by apply from beginning to end, and by free */
 	struct vgw__store *store;       /* guarded by apply_lock until the thread has it; see store.h */
 
@@ -75,6 +77,7 @@ struct vgw_residency {
 	struct vgw__table table;        /* guarded by lock */
 	struct vgw__list ports;         /* guarded by lock */
 	struct vgw__memory memory;
+	struct vgw__deny deny;          /* const after new */
 
 	struct vgw__planner *planner;   /* the residency's thread from here */
 	struct vgw__residency_config config;

@@ -320,6 +320,7 @@ void *vgw__manager_run(void *user)
 	vgw_residency *residency = user;
 	vgw_error err = VGW_ERROR_INIT;
 
+	(void)pthread_setname_np(pthread_self(), "vgw-residency");
 	residency->resolve.user = residency;
 	residency->timer.user = residency;
 	if (vgw_timer_start(residency->loop, &residency->resolve, vgw_now_ms() + resolve_every_ms(residency), on_resolve) != VGW_OK

@@ -47,6 +47,9 @@ static vgw_status take_options(vgw_residency *residency, const vgw_residency_opt
 		status = check_options(options, err);
 	if (status == VGW_OK)
 		status = vgw__configure_devices(residency, options, err);
+	if (status == VGW_OK)
+		status = vgw__deny_init(&residency->deny, options->deny, options->deny_count, options->allow_link_local != 0,
+			err);
 	if (status != VGW_OK)
 		return status;
 	if (options->state_dir && !(residency->state_dir = vgw__strdup(options->state_dir)))
@@ -59,6 +62,8 @@ static vgw_status take_options(vgw_residency *residency, const vgw_residency_opt
 		if (!vgw__strings_add(&residency->memory_command, options->memory_command[i]))
 			return VGW_NOMEM;
 	}
+	options->deny = NULL;
+	options->deny_count = 0;
 	options->memory_command = NULL;
 	options->memory_command_count = 0;
 	options->devices = NULL;

@@ -9,8 +9,6 @@
  * of another origin is refused. No answer of these routes carries CORS headers. */
 #include "front/internal.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -44,18 +42,6 @@ static vgw_fault check_key(struct exchange *x, const char **why)
 }
 
 /* --- the peer ------------------------------------------------------------------------------------------------- */
-
-static bool is_loopback(const struct sockaddr *address)
-{
-	const struct in6_addr *six;
-
-	if (address->sa_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24 == 127;
-	if (address->sa_family != AF_INET6)
-		return false;
-	six = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-	return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127);
-}
 
 static bool is_own_user(int fd)
 {
@@ -107,18 +93,15 @@ static bool is_own_origin(const struct exchange *x)
 
 static vgw_fault check_peer(const struct exchange *x, const char **why)
 {
-	struct sockaddr_storage address;
-	socklen_t len = sizeof(address);
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	const char *host = header(x, "Host");
 
-	if (!info || getpeername(info->connect_fd, (struct sockaddr *)&address, &len) != 0)
+	if (!x->connection)
 		return VGW_FAULT_PERMISSION_DENIED;
-	if (address.ss_family == AF_UNIX) {
+	if (strcmp(x->peer, "unix") == 0) {
 		*why = "this user may not administer the gateway";
-		return is_own_user(info->connect_fd) ? VGW_FAULT_NONE : VGW_FAULT_PERMISSION_DENIED;
+		return is_own_user(x->connection->fd) ? VGW_FAULT_NONE : VGW_FAULT_PERMISSION_DENIED;
 	}
-	if (!is_loopback((const struct sockaddr *)&address)) {
+	if (!x->connection->is_local) {
 		*why = "without admin.key only peers on the gateway's own machine may do that";
 		return VGW_FAULT_PERMISSION_DENIED;
 	}

@@ -3,14 +3,25 @@
  * only knows idle time, which a client that sends one byte a second never exceeds.
  *
  * All connections in one list wait for the same length of time, so each list is in the order of its deadlines and a
- * sweep looks at those that are due, never at all. */
+ * sweep looks at those that are due, never at all. An idle connection is looked at from time to time: once a head has
+ * begun, it has the time of a head. */
 #include "front/internal.h"
 
+#include "front/tls_client.h"
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-enum { SWEEP_MS = 25, COARSE_SWEEP_MS = 500, KEEP_ALIVE_MS = 75000 };
+enum {
+	SWEEP_MS = 25,
+	COARSE_SWEEP_MS = 500,
+	KEEP_ALIVE_MS = 75000,
+	LOOKS = 4,       /* at an idle connection during a head's time */
+	AFTERMATH_MS = 50, /* the kernel's clock is coarser than ours */
+};
 
 static int64_t allowed_ms(const struct worker *worker, enum deadline_kind kind)
 {
@@ -22,7 +33,7 @@ static int64_t allowed_ms(const struct worker *worker, enum deadline_kind kind)
 	case DEADLINE_GONE:
 		return INT32_MAX;
 	default:
-		return KEEP_ALIVE_MS;
+		return worker->front->options.header_timeout_ms / LOOKS;
 	}
 }
 
@@ -34,6 +45,12 @@ void deadline_start(struct connection *connection, enum deadline_kind kind)
 	connection->since_ms = worker_now_ms(worker);
 	link_append(&worker->deadlines[kind], &connection->link);
 	sweep_arm(worker);
+}
+
+void deadline_start_idle(struct connection *connection)
+{
+	connection->idle_ms = worker_now_ms(connection->worker);
+	deadline_start(connection, DEADLINE_IDLE);
 }
 
 void deadline_stop(struct connection *connection)
@@ -68,6 +85,36 @@ static void give_up(struct connection *connection, vgw_fault fault, const char *
 	(void)shutdown(connection->fd, SHUT_RDWR);
 }
 
+/* --- between two requests ---------------------------------------------------------------------------------------- */
+
+/* MHD reads the bytes of a head and does not tell before the last one. The kernel knows when the last one came that is
+ * there now; of a Unix socket's it does not. */
+static bool has_begun_a_head(const struct connection *connection)
+{
+	int64_t heard_ms;
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	if (connection->tls) {
+		heard_ms = tls_client_get_heard_ms(connection->tls);
+	} else {
+		if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+			return false;
+		heard_ms = vgw_now_ms() - info.tcpi_last_data_recv;
+	}
+	return heard_ms > connection->idle_ms + AFTERMATH_MS;
+}
+
+static void look_at_idle(struct connection *connection)
+{
+	struct worker *worker = connection->worker;
+
+	if (worker->is_draining || worker_now_ms(worker) - connection->idle_ms >= KEEP_ALIVE_MS)
+		give_up(connection, VGW_FAULT_REQUEST_TIMEOUT, NULL);
+	else
+		deadline_start(connection, has_begun_a_head(connection) ? DEADLINE_HEAD : DEADLINE_IDLE);
+}
+
 /* MHD does not read on when a line between two chunks does not fit its buffer, and asks to be run again and again:
  * who has bytes waiting although MHD has had every chance to take them is such a client. */
 void bodies_drop_stuck(struct worker *worker)
@@ -96,7 +143,10 @@ static void sweep_connections(struct worker *worker)
 
 			if (connection->since_ms + allowed > now_ms && !(worker->is_draining && kind == DEADLINE_IDLE))
 				break;
-			give_up(connection, VGW_FAULT_REQUEST_TIMEOUT, NULL);
+			if (kind == DEADLINE_IDLE)
+				look_at_idle(connection);
+			else
+				give_up(connection, VGW_FAULT_REQUEST_TIMEOUT, NULL);
 		}
 	}
 }

@@ -98,7 +98,7 @@ void exchange_completed(void *user, struct MHD_Connection *connection, void **st
 	*state = NULL;
 	x->is_client_gone = code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !x->is_given_up;
 	if (x->connection && code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-		deadline_start(x->connection, DEADLINE_IDLE);
+		deadline_start_idle(x->connection);
 	exchange_free(x);
 }
 
@@ -151,8 +151,10 @@ static enum MHD_Result answer_options(struct exchange *x, const char *allow)
 {
 	struct reply *reply = reply_new(x, 204, NULL);
 
-	if (reply)
+	if (reply) {
 		reply_add(reply, "Allow", allow);
+		cors_add_preflight(x, reply, allow);
+	}
 	return reply_queue(x, reply, NULL, 0, free);
 }
 
@@ -247,6 +249,7 @@ static enum MHD_Result begin(struct exchange *x, void **state, const char *url, 
 	const char *why = NULL;
 	vgw_fault fault = guard_check(&x->head, x->mhd, method, version, &why);
 
+	x->origin = cors_find(x->worker->front, x->head.origin);
 	if (x->worker->front->options.access_log) {
 		x->method = log_method(method);
 		log_path(x->path, sizeof(x->path), url);

@@ -114,6 +114,19 @@ uint64_t front_count_fresh(const struct front *front)
 	return atomic_load(&front->fresh);
 }
 
+int64_t front_get_silence_ms(struct front *front)
+{
+	int64_t longest_ms = 0;
+
+	for (uint32_t i = 0; i < front->worker_count; i++) {
+		int64_t silence_ms = worker_get_silence_ms(&front->workers[i]);
+
+		if (silence_ms > longest_ms)
+			longest_ms = silence_ms;
+	}
+	return longest_ms;
+}
+
 uint64_t front_count_requests(const struct front *front)
 {
 	return atomic_load(&front->requests);

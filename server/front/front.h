@@ -12,6 +12,7 @@
 #include "access_log.h"
 #include "desk.h"
 #include "keys.h"
+#include "tls.h"
 
 #include <vllmgw/gateway.h>
 
@@ -19,6 +20,7 @@ enum front_listen_kind { FRONT_LISTEN_TCP, FRONT_LISTEN_UNIX, FRONT_LISTEN_FD };
 
 struct front_listen {
 	enum front_listen_kind kind;
+	bool is_tls; /* TCP, FD */
 	const char *host; /* TCP */
 	uint16_t port;    /* TCP; 0: the kernel chooses */
 	const char *path; /* UNIX */
@@ -31,7 +33,10 @@ struct front_options {
 	vgw_gateway *gateway;
 	const struct routes *routes;
 	struct keys *keys;             /* NULL: everybody may use everything */
+	struct tls *tls;               /* NULL: no listener is_tls */
 	bool public_metrics;
+	const char *const *origins; /* whose pages may use the API; "*": all */
+	size_t origin_count;
 	struct desk *desk;
 	struct catalogue *catalogue; /* NULL: no simple API */
 	bool is_model_router;        /* for route_view */
@@ -62,6 +67,9 @@ void front_drain(struct front *front);
 /* Requests under way: in exchanges and streams. */
 uint64_t front_count_requests(const struct front *front);
 uint64_t front_count_fresh(const struct front *front); /* accepted connections that have not asked anything yet */
+/* How long a worker has been silent: 0 while all answer, else the milliseconds since one was first asked in vain. Asks
+ * anew each time. From any thread until front_free(). */
+int64_t front_get_silence_ms(struct front *front);
 /* Answer an errand with the requests under way as JSON; by the id in its name, end one. From any thread until
  * front_free(). */
 void front_answer_requests(struct front *front, struct errand *errand);

@@ -120,6 +120,8 @@ static enum MHD_Result look(struct check *check, const char *name, size_t name_l
 		if (++check->api_keys > 1)
 			return refuse(check, VGW_FAULT_BAD_REQUEST, "two X-API-Key headers");
 		head->api_key = value;
+	} else if (IS("origin")) {
+		head->origin = value;
 	} else if (IS("accept")) {
 		head->accept = value;
 	} else if (IS("upgrade")) {

@@ -19,6 +19,7 @@ struct request_head {
 	const char *accept;
 	const char *traceparent;
 	const char *tracestate;
+	const char *origin;
 	const char *authorization;
 	const char *api_key; /* X-API-Key */
 	const char *session; /* X-Session-ID, else X-User-ID */

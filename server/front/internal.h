@@ -21,10 +21,11 @@ enum {
 	PEER_BYTES = 64,
 	ADDRESS_BYTES = 128,
 	REQUEST_ID_BYTES = 21,
-	REPLY_HEADERS = 20,
+	REPLY_HEADERS = 26,
 	SUSPENDED_MAX = 64, /* more waiting answers than this leave MHD: its list of them is walked at each resume */
 };
 
+struct tls_client;
 struct worker;
 
 /* A listener of one worker: its own socket (TCP) or a share of one (unix, handed in), and its daemon. */
@@ -33,12 +34,20 @@ struct listener {
 	const struct front_listen *at;
 	struct MHD_Daemon *daemon;
 	vgw_watch watch; /* the daemon's epoll descriptor */
+	bool is_tls;     /* we accept, not MHD: accept.c, tls_client.c, tls_pipe.c */
+	bool is_accept_paused;
+	int accept_fd;   /* -1: closed */
+	vgw_watch accept_watch;
+	vgw_timer accept_again;
+	struct link tls_clients;
+	struct link tls_waiting; /* those MHD has not begun with */
+	uint32_t tls_count;
 	uint32_t barren; /* turns that left work behind since MHD last had none, or called our handler */
 };
 
 enum deadline_kind {
 	DEADLINE_HEAD, /* accepted, no request yet */
-	DEADLINE_IDLE, /* between two requests */
+	DEADLINE_IDLE, /* between two requests: when it is looked at again */
 	DEADLINE_BODY, /* a request's body is arriving */
 	DEADLINE_GONE, /* given up, and soon closed by MHD */
 	DEADLINE_COUNT
@@ -49,8 +58,11 @@ struct connection {
 	struct link link; /* in worker->deadlines[kind], oldest first, or in none */
 	struct worker *worker;
 	struct exchange *exchange; /* its request under way, if any */
+	struct tls_client *tls; /* reference; NULL: in the clear */
+	bool is_local; /* the peer's address is a loopback one */
 	int fd;
 	int64_t since_ms;
+	int64_t idle_ms; /* when its last request ended */
 	bool is_fresh; /* accepted, and nothing has been asked yet */
 	char peer[PEER_BYTES];
 	char *query; /* of its request, from its '?' on, as it came; NULL: there is none */
@@ -74,6 +86,8 @@ struct worker {
 	int64_t sweep_at_ms;
 	vgw_message drain_order; /* the stage changed */
 	vgw_message stop_order;
+	vgw_message pulse;              /* is it alive? */
+	_Atomic int64_t pulse_asked_ms; /* when the one under way was posted; 0: none is */
 	struct link deadlines[DEADLINE_COUNT];
 	struct link suspended; /* exchanges, oldest first */
 	struct link streams;
@@ -112,7 +126,7 @@ struct reply {
 	size_t header_count;
 	vgw_header headers[REPLY_HEADERS];
 	size_t text_len;
-	char text[2560];
+	char text[3584];
 };
 
 struct stream;
@@ -153,6 +167,7 @@ struct exchange {
 	uint32_t status;  /* answered */
 	int64_t retry_after_ms; /* of an answer of our own; 0: nothing is known */
 	const char *method;
+	const char *origin; /* that of the page, if it may read the answer; lives as long as the front */
 	char request_id[REQUEST_ID_BYTES];
 	char peer[PEER_BYTES];
 	char address[PEER_BYTES]; /* whom a limit per address counts */
@@ -166,6 +181,7 @@ void worker_make_id(struct worker *worker, char id[REQUEST_ID_BYTES]);
 
 /* deadlines.c */
 void deadline_start(struct connection *connection, enum deadline_kind kind);
+void deadline_start_idle(struct connection *connection); /* a request has ended */
 void deadline_stop(struct connection *connection);
 void bodies_drop_stuck(struct worker *worker); /* those MHD cannot read on */
 void sweep_arm(struct worker *worker);
@@ -181,6 +197,11 @@ void exchange_completed(void *user, struct MHD_Connection *connection, void **st
 void exchange_cancel(struct exchange *x); /* the call, if there is one */
 void exchange_free(struct exchange *x); /* logs it */
 void exchanges_watch_clients(struct worker *worker);
+
+/* cors.c: the origin if it may use the API; what its browser must be told */
+const char *cors_find(const struct front *front, const char *origin);
+void cors_add(const struct exchange *x, struct reply *reply);
+void cors_add_preflight(const struct exchange *x, struct reply *reply, const char *allow);
 
 /* auth.c: NONE, or what to answer; takes the principal. The address to count a request by, NULL: none. */
 vgw_fault auth_check(struct exchange *x);

@@ -3,6 +3,7 @@
 #include "front/mhd_compat.h"
 
 #include "front/mhd_version.h"
+#include "front/tls_client.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -24,20 +25,37 @@ static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *
 
 static void print_peer(struct connection *connection, const struct sockaddr *address)
 {
-	if (address && address->sa_family == AF_INET)
+	if (!address)
+		memcpy(connection->peer, "unknown", sizeof("unknown"));
+	else if (address->sa_family == AF_INET)
 		(void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr,
 			connection->peer, sizeof(connection->peer));
-	else if (address && address->sa_family == AF_INET6)
+	else if (address->sa_family == AF_INET6)
 		(void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr,
 			connection->peer, sizeof(connection->peer));
 	else
 		memcpy(connection->peer, "unix", sizeof("unix"));
 }
 
+static bool is_loopback(const struct sockaddr *address)
+{
+	const struct in6_addr *six;
+
+	if (!address)
+		return false;
+	if (address->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24 == 127;
+	if (address->sa_family != AF_INET6)
+		return false;
+	six = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+	return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127);
+}
+
 static void open_connection(struct listener *listener, struct MHD_Connection *mhd, void **state)
 {
 	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct connection *connection = fd ? calloc(1, sizeof(*connection)) : NULL;
+	const struct sockaddr *address = NULL;
 	const union MHD_ConnectionInfo *peer;
 
 	*state = connection;
@@ -46,8 +64,14 @@ static void open_connection(struct listener *listener, struct MHD_Connection *mh
 	connection->worker = listener->worker;
 	connection->fd = fd->connect_fd;
 	link_init(&connection->link);
-	peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	print_peer(connection, peer ? peer->client_addr : NULL);
+	if (listener->is_tls) {
+		connection->tls = tls_client_find(listener, connection->fd, &address);
+	} else {
+		peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+		address = peer ? peer->client_addr : NULL;
+	}
+	print_peer(connection, address);
+	connection->is_local = is_loopback(address);
 	connection->is_fresh = true;
 	atomic_fetch_add(&listener->worker->front->fresh, 1);
 	deadline_start(connection, DEADLINE_HEAD);
@@ -63,6 +87,7 @@ static void close_connection(struct connection *connection)
 	}
 	deadline_stop(connection);
 	free(connection->query);
+	tls_client_unref(connection->tls);
 	free(connection);
 }
 
@@ -107,11 +132,13 @@ struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned 
 #else
 		{ MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL },
 #endif
+		{ listen_fd < 0 ? MHD_OPTION_END : MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL },
 		{ MHD_OPTION_END, 0, NULL },
 	};
 
+	if (listen_fd < 0)
+		flags |= MHD_USE_NO_LISTEN_SOCKET;
 	return MHD_start_daemon(flags, 0, NULL, NULL, exchange_handle, listener,
-		MHD_OPTION_LISTEN_SOCKET, listen_fd,
 		MHD_OPTION_CONNECTION_LIMIT, connections,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
 		MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, NULL,

@@ -5,7 +5,8 @@
 
 #include "front/internal.h"
 
-/* A daemon in external epoll mode on a socket that listens already. NULL: it could not be started. */
+/* A daemon in external epoll mode on a socket that listens already, or without one (-1): then connections are added.
+ * NULL: it could not be started. */
 struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned connections);
 int mhd_get_epoll_fd(struct MHD_Daemon *daemon);
 #endif

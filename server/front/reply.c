@@ -57,6 +57,7 @@ struct reply *reply_new(const struct exchange *x, uint32_t status, const char *t
 
 	if (!reply)
 		return NULL;
+	cors_add(x, reply);
 	if (type)
 		reply_add(reply, "content-type", type);
 	reply_add(reply, "x-request-id", x->request_id);
@@ -70,6 +71,7 @@ struct reply *reply_of_head(const struct exchange *x, const vgw_answer_head *hea
 	if (!reply)
 		return NULL;
 	reply->is_stream = head->is_stream != 0;
+	cors_add(x, reply);
 	for (size_t i = 0; i < head->header_count; i++)
 		add(reply, head->headers[i].name, head->headers[i].name_len, head->headers[i].value,
 			head->headers[i].value_len);

@@ -9,6 +9,7 @@
  * The answer says `Connection: close`: bytes of a next request that MHD has read already would be lost. */
 #include "front/stream.h"
 #include "front/linger.h"
+#include "front/tls_client.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -38,6 +39,7 @@ static int detach(struct exchange *x)
 	vgw_watch_remove(loop, &stream->watch);
 	vgw_defer_cancel(loop, &stream->flush);
 	vgw_timer_cancel(loop, &stream->stall);
+	tls_client_unref(stream->tls);
 	free(stream->out);
 	free(stream);
 	x->stream = NULL;
@@ -49,8 +51,10 @@ static int detach(struct exchange *x)
 static void cut(struct exchange *x)
 {
 	struct linger hard = {.l_onoff = 1, .l_linger = 0};
-	int fd = detach(x);
+	int fd;
 
+	tls_client_cut(x->stream->tls);
+	fd = detach(x);
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 	(void)close(fd);
 	exchange_free(x);

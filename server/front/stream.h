@@ -8,6 +8,7 @@
 
 struct stream {
 	int fd;
+	struct tls_client *tls; /* reference; NULL: in the clear */
 	bool is_chunked;
 	bool is_event_stream;
 	bool is_ending;

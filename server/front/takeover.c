@@ -11,6 +11,7 @@
  * From there on stream.c writes to it. */
 #include "front/linger.h"
 #include "front/stream.h"
+#include "front/tls_client.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ static bool open_stream(struct exchange *x)
 		free(stream);
 		return false;
 	}
+	stream->tls = tls_client_ref(x->connection ? x->connection->tls : NULL);
 	x->stream = stream;
 	x->worker->stream_count++;
 	link_append(&x->worker->streams, &x->link);

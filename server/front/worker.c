@@ -3,8 +3,10 @@
  * readable, or when something was resumed. Orders from the main thread come by message. */
 #include "front/worker.h"
 
+#include "front/accept.h"
 #include "front/linger.h"
 #include "front/mhd_compat.h"
+#include "front/tls_client.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,8 +97,9 @@ static void drain(struct worker *worker)
 	on_pump(&worker->pump); /* accepts those whom the end of the listening socket would reset */
 	worker->is_draining = true;
 	for (size_t i = 0; i < worker->listener_count; i++) {
-		int fd = MHD_quiesce_daemon(worker->listeners[i].daemon);
+		int fd = worker->listeners[i].is_tls ? -1 : MHD_quiesce_daemon(worker->listeners[i].daemon);
 
+		accept_end(&worker->listeners[i]);
 		if (fd >= 0)
 			(void)close(fd);
 	}
@@ -143,6 +146,26 @@ void worker_order(struct worker *worker)
 
 	order->user = worker;
 	vgw_loop_post(worker->loop, order, on_order);
+}
+
+/* --- is it alive? ----------------------------------------------------------------------------------------------- */
+
+static void on_pulse(vgw_message *message)
+{
+	struct worker *worker = message->user;
+
+	atomic_store(&worker->pulse_asked_ms, 0);
+}
+
+int64_t worker_get_silence_ms(struct worker *worker)
+{
+	int64_t now_ms = vgw_now_ms(), asked_ms = 0;
+
+	if (!atomic_compare_exchange_strong(&worker->pulse_asked_ms, &asked_ms, now_ms))
+		return now_ms - asked_ms;
+	worker->pulse.user = worker;
+	vgw_loop_post(worker->loop, &worker->pulse, on_pulse);
+	return 0;
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
@@ -197,13 +220,22 @@ int worker_listen(struct worker *worker, int fd, char *why, size_t size)
 
 	listener->worker = worker;
 	listener->at = &worker->front->options.listens[worker->listener_count];
-	listener->daemon = mhd_start(listener, fd, worker->front->connections_each);
+	listener->is_tls = listener->at->is_tls;
+	listener->accept_fd = -1;
+	link_init(&listener->tls_clients);
+	link_init(&listener->tls_waiting);
+	listener->daemon = mhd_start(listener, listener->is_tls ? -1 : fd, worker->front->connections_each);
 	if (!listener->daemon) {
 		(void)snprintf(why, size, "libmicrohttpd could not be started on a listening socket");
 		(void)close(fd);
 		return -1;
 	}
 	worker->listener_count++;
+	if (listener->is_tls && accept_begin(listener, fd) != 0) {
+		(void)snprintf(why, size, "a listening socket cannot be watched");
+		(void)close(fd);
+		return -1;
+	}
 	listener->watch.user = listener;
 	if (vgw_watch_add(worker->loop, &listener->watch, mhd_get_epoll_fd(listener->daemon), EPOLLIN, on_daemon,
 		    &err) != VGW_OK) {
@@ -217,7 +249,10 @@ static void *run(void *user)
 {
 	struct worker *worker = user;
 	vgw_error err = VGW_ERROR_INIT;
+	char name[16];
 
+	(void)snprintf(name, sizeof(name), "vgw-worker-%u", worker->place % 1000);
+	(void)pthread_setname_np(pthread_self(), name);
 	if (vgw_loop_run(worker->loop, &err) != VGW_OK && worker->front->options.logger.fn)
 		worker->front->options.logger.fn(worker->front->options.logger.user, VGW_LOG_ERROR, "front", NULL,
 			err.text);
@@ -241,9 +276,11 @@ void worker_fini(struct worker *worker)
 		lingers_close(worker);
 	}
 	for (size_t i = 0; i < worker->listener_count; i++) {
+		accept_end(&worker->listeners[i]);
 		vgw_watch_remove(worker->loop, &worker->listeners[i].watch);
 		MHD_stop_daemon(worker->listeners[i].daemon);
 	}
+	tls_clients_close(worker); /* behind everything that writes to them */
 	vgw_worker_detach(worker->gateway_worker);
 	if (worker->loop) {
 		vgw_timer_cancel(worker->loop, &worker->sweep);

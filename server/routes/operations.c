@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { STALLED_MS = 5000 }; /* the residency's thread says nothing for so long */
+
 static void print(struct route_answer *answer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void print(struct route_answer *answer, const char *format, ...)
@@ -34,12 +36,15 @@ static bool wants_text(const struct route_view *view)
 /* Load balancers ask for text, people and programs for JSON. */
 void answer_health(const struct route_view *view, struct route_answer *answer)
 {
+	bool is_stalled = vgw_residency_get_silence_ms(vgw_gateway_get_residency(view->gateway)) > STALLED_MS;
+	const char *status = view->is_draining ? "draining" : is_stalled ? "stalled" : "ok";
+	bool is_ok = !view->is_draining && !is_stalled;
 	char vllm[40] = "";
 
-	answer->status = view->is_draining ? 503 : 200;
+	answer->status = is_ok ? 200 : 503;
 	if (wants_text(view)) {
 		answer->type = "text/plain; charset=utf-8";
-		print(answer, "%s", view->is_draining ? "draining" : "OK");
+		print(answer, "%s", is_ok ? "OK" : status);
 		return;
 	}
 	answer->type = "application/json";
@@ -51,7 +56,7 @@ void answer_health(const struct route_view *view, struct route_answer *answer)
 	}
 	print(answer, "{\"ok\":%s,%s\"status\":\"%s\",\"version\":\"%s\",\"uptime_s\":%" PRId64
 			     ",\"requests_in_flight\":%" PRIu64 "}",
-		view->is_draining ? "false" : "true", vllm, view->is_draining ? "draining" : "ok", vgw_version(),
+		is_ok ? "true" : "false", vllm, status, vgw_version(),
 		view->uptime_ms / 1000, vgw_gateway_count_calls(view->gateway));
 }
 

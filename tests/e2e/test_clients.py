@@ -150,6 +150,30 @@ def test_a_connection_that_says_nothing_is_cut_at_the_head_deadline(gateway):
     assert 0.5 <= time.monotonic() - began < 3
 
 
+def test_row_26_a_head_on_a_kept_connection_has_no_more_time_than_the_first(gateway):
+    """A byte now and then does not make it longer; to say nothing is no head and takes nothing away."""
+    with gateway.connect() as trickling, gateway.connect() as quiet:
+        for connection in (trickling, quiet):
+            connection.send(http("GET", "/v1/models"))
+            assert connection.read_answer().status == 200
+        began, pause = time.monotonic(), threading.Event()
+        trickling.sock.settimeout(0.1)
+        text = http("GET", "/v1/models", headers=["X-Slow: " + "x" * 1000])
+        for byte in text:
+            trickling.send_unless_closed(bytes([byte]))
+            try:
+                trickling.receive()
+            except TimeoutError:
+                pause.wait(0.01)
+            if trickling.is_closed:
+                break
+            assert time.monotonic() - began < 5
+        assert 0.5 < time.monotonic() - began < 3 and trickling.data == b""
+        wait_until(lambda: time.monotonic() - began > 2, what="two seconds")
+        quiet.send(http("GET", "/v1/models"))
+        assert quiet.read_answer().status == 200
+
+
 # --- too much ---
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])

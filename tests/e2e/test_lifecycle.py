@@ -228,6 +228,23 @@ def test_a_bad_file_changes_nothing_and_says_where_it_is_bad():
         assert gateway.reload(text=good)
 
 
+@pytest.mark.parametrize("text", ["", "\n\n", "# models will come\n", "{}\n"])
+def test_a_file_that_was_emptied_takes_no_models_away(engine_of_reloads, text):
+    """Somebody is about to write it, or the disk is full; to serve none is said so."""
+    with Gateway({"small": engine_of_reloads}) as gateway:
+        assert not gateway.reload(text=text)
+        assert "is empty: nothing changes" in gateway.text
+        assert gateway.chat("small").status == 200
+        assert gateway.reload(text="models: {}\n")
+        assert gateway.chat("small").status == 404
+
+
+@pytest.fixture(scope="module")
+def engine_of_reloads():
+    with Engine(model="small", tokens=2) as engine:
+        yield engine
+
+
 def test_fifty_reloads_under_load_lose_no_request():
     with Engine(model="small", tokens=4) as one, Engine(model="small", tokens=4) as other, \
             Gateway({"small": one}, workers=2, log={"access": False}) as gateway:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Under a service manager: notifications, the watchdog, sockets that outlive the server, the unit files."""
 
+import ctypes
 import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import socket
@@ -82,6 +84,58 @@ def test_the_watchdog_is_fed_while_serving(manager):
         for _ in range(5):
             manager.wait_for("WATCHDOG")
     assert manager.seen[0].get("READY") == "1"
+
+
+def find_thread(gateway, name):
+    tasks = pathlib.Path(f"/proc/{gateway.pid}/task")
+    return next(int(task.name) for task in tasks.iterdir() if (task / "comm").read_text().strip() == name)
+
+
+class Held:
+    """One thread of a process stands still, as if it hung; the others go on."""
+
+    ATTACH, DETACH = 16, 17
+
+    def __init__(self, thread):
+        self.thread = thread
+
+    def _trace(self, request):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        libc.ptrace.restype = ctypes.c_long
+        if libc.ptrace(request, self.thread, None, None) != 0:
+            pytest.skip(f"ptrace is not allowed here ({os.strerror(ctypes.get_errno())}): a hanging thread was NOT tried")
+
+    def __enter__(self):
+        self._trace(self.ATTACH)
+        os.waitpid(self.thread, 0x40000000)  # __WALL
+
+    def __exit__(self, *_):
+        self._trace(self.DETACH)
+
+
+@pytest.mark.parametrize("name, said", [("vgw-worker-1", "a worker has been silent"),
+                                        ("vgw-residency", "the residency's thread has been silent")])
+def test_the_watchdog_starves_while_a_thread_hangs_and_is_fed_when_it_goes_on(manager, name, said):
+    env = {"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "400000"}
+    with Gateway({"small": "http://127.0.0.1:9"}, env=env, workers=2) as gateway:
+        manager.wait_for("WATCHDOG")
+        with Held(find_thread(gateway, name)):
+            wait_until(lambda: said in gateway.text, 10, "the complaint")
+            while manager.sock in select.select([manager.sock], [], [], 0)[0]:
+                manager.sock.recv(4096)
+            assert not select.select([manager.sock], [], [], 1)[0], "fed although a thread hangs"
+        manager.wait_for("WATCHDOG")
+        assert gateway.request("GET", "/health").status == 200
+
+
+def test_health_says_when_the_scheduler_hangs():
+    with Gateway({"small": "http://127.0.0.1:9"}) as gateway:
+        with Held(find_thread(gateway, "vgw-residency")):
+            answer = wait_until(lambda: (lambda seen: seen.status == 503 and seen)(gateway.request("GET", "/health")), 20,
+                                "503 of /health")
+            assert answer.json()["status"] == "stalled"
+        wait_until(lambda: gateway.request("GET", "/health").status == 200, 10, "200 of /health")
 
 
 # --- sockets that the manager holds ---

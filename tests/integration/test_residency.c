@@ -339,9 +339,23 @@ static void the_state_and_the_decisions_are_told_as_json(void **unused)
 	strike_stage(&stage);
 }
 
+static void its_thread_is_heard_of(void **state)
+{
+	struct stage stage;
+	int64_t deadline_ms = vgw_now_ms() + SOON_MS;
+
+	(void)state;
+	set_stage(&stage, NULL, "fake");
+	assert_int_equal(vgw_residency_get_silence_ms(stage.residency), 0);
+	while (vgw_residency_get_silence_ms(stage.residency) != 0)
+		assert_true(vgw_now_ms() < deadline_ms);
+	strike_stage(&stage);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(its_thread_is_heard_of),
 		cmocka_unit_test(a_model_is_brought_up_when_it_is_asked_for),
 		cmocka_unit_test(five_hundred_askers_cause_one_start),
 		cmocka_unit_test(the_first_asker_may_leave_and_the_load_goes_on),

@@ -17,6 +17,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 
@@ -101,15 +102,18 @@ class Answer:
 
 
 class Connection:
-    """A raw socket with helpers. Everything received so far is in .data; .is_closed once the other side ended."""
+    """A raw socket with helpers. Everything received so far is in .data; .is_closed once the other side ended. With
+    `trust` (an SSLContext) it speaks TLS; an end without close_notify is noted in was_reset too."""
 
-    def __init__(self, port, timeout=20.0, receive_buffer=0, host="127.0.0.1"):
+    def __init__(self, port, timeout=20.0, receive_buffer=0, host="127.0.0.1", trust=None):
         self.sock = socket.socket(socket.AF_INET)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(timeout)
         self.sock.connect((host, port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if trust:
+            self.sock = trust.wrap_socket(self.sock, server_hostname="localhost", suppress_ragged_eofs=False)
         self.data, self.is_closed, self.was_reset = b"", False, False
 
     def send(self, data):
@@ -119,14 +123,14 @@ class Connection:
         """Send to a server that may refuse the rest; what it said can be received all the same."""
         try:
             self.sock.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             pass
 
     def receive(self):
         """One more piece; False at the end. A reset is an end too, noted in was_reset."""
         try:
             piece = self.sock.recv(262144)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             self.was_reset, piece = True, b""
         self.data += piece
         self.is_closed = not piece
@@ -205,12 +209,15 @@ def _model(value):
 class Gateway:
     """One vllmgw-server. models: name -> Engine, URL, list of them, or a mapping as in the configuration. Further
     keywords are keys of the configuration (limits={"body": "1MiB"}); text replaces the whole file. wait=False does
-    not wait until it listens; program is the command's beginning (a wrapper such as prlimit)."""
+    not wait until it listens; program is the command's beginning (a wrapper such as prlimit); trust makes connections
+    to it TLS ones (an SSLContext)."""
 
-    def __init__(self, models=None, *args, workers=1, env=None, text=None, wait=True, timeout=20.0, program=(), **keys):
+    def __init__(self, models=None, *args, workers=1, env=None, text=None, wait=True, timeout=20.0, program=(), trust=None,
+                 **keys):
         self.folder = tempfile.mkdtemp(prefix="vgw-gateway-")
         self.log_path = os.path.join(self.folder, "log")
         self.config_path = os.path.join(self.folder, "vllmgw.yaml")
+        self.trust = trust
         self.port, self._models, self._keys = None, models, {
             "listen": "127.0.0.1:0", "workers": workers, "state_dir": self.folder, **keys}
         self.write_config(text) if text is not None else self.configure()
@@ -228,7 +235,7 @@ class Gateway:
             raise
 
     def _find_port(self):
-        match = re.search(r"listening on http://[^\s\"]*:(\d+)", self.text)
+        match = re.search(r"listening on https?://[^\s\"]*:(\d+)", self.text)
         self.port = int(match[1]) if match else None
         return self.port
 
@@ -260,7 +267,7 @@ class Gateway:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.trust else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def pid(self):
@@ -310,7 +317,7 @@ class Gateway:
     # --- talking to it ---
 
     def connect(self, timeout=20.0, receive_buffer=0):
-        return Connection(self.port, timeout, receive_buffer)
+        return Connection(self.port, timeout, receive_buffer, trust=self.trust)
 
     def converse(self, data, timeout=20.0):
         """Send these bytes, read to the end of the connection; all that came."""

@@ -17,7 +17,7 @@ static void a_mistake_in_a_key_is_named_with_its_place_and_remedy(void **state)
 			"c.yaml:1:10: limits.que: unknown key; did you mean 'queue'?" },
 		{ "max_resident: 2\n" CONFIG_MODEL,
 			"c.yaml:1:1: max_resident: unknown key; did you mean 'residency.max_resident'?" },
-		{ "cors: {origins: []}\n" CONFIG_MODEL, "c.yaml:1:1: cors: unknown key" },
+		{ "zoo: {origins: []}\n" CONFIG_MODEL, "c.yaml:1:1: zoo: unknown key" },
 		{ "limits: 3\n" CONFIG_MODEL,
 			"c.yaml:1:9: limits: expected a mapping: this is a section with keys of its own" },
 		{ "limits: {body: 64}\n" CONFIG_MODEL, "c.yaml:1:16: limits.body: '64' has no unit; write a "
