@@ -4,6 +4,8 @@
 #ifndef VGW_SERVER_FRONT_GUARD_H
 #define VGW_SERVER_FRONT_GUARD_H
 
+#include "front/decode.h"
+
 #include <vllmgw/status.h>
 
 #include <microhttpd.h>
@@ -14,6 +16,7 @@ struct request_head {
 	bool is_chunked;
 	bool expects_continue;
 	bool is_http10;
+	enum decode_coding coding; /* of the body */
 	bool has_upgrade; /* ignored, but what follows may be another protocol: close after the answer */
 	const char *content_type; /* borrowed of MHD, NULL: absent */
 	const char *accept;

@@ -143,6 +143,7 @@ struct exchange {
 	size_t body_len;
 	size_t body_capacity;
 	size_t accounted; /* of front->body_bytes */
+	struct decoder *decoder; /* of a compressed body while it arrives */
 	char *texts;      /* header values that must outlive MHD's connection */
 	struct reply *reply;
 	char *answer;     /* body gathered for MHD */
@@ -190,6 +191,10 @@ const char *auth_get_address(const struct exchange *x, char *out, size_t size);
 enum MHD_Result exchange_call(struct exchange *x, void **state, const char *url);
 enum MHD_Result exchange_take_over_now(struct exchange *x, void **state); /* the handler, after a resume */
 void exchange_resume(struct exchange *x);
+
+/* body.c: a piece of the body; the end of it: NONE, or what is wrong with it */
+enum MHD_Result exchange_gather(struct exchange *x, void **state, const char *upload, size_t *upload_size);
+vgw_fault exchange_end_body(struct exchange *x, const char **why);
 void exchange_forget_body(struct exchange *x);
 
 /* forward.c: requests for a path of an engine's own */
