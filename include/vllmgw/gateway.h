@@ -33,7 +33,14 @@ VGW_BEGIN_DECLS
 typedef struct vgw_worker vgw_worker;
 typedef struct vgw_call vgw_call;
 
-/* What a client can ask an engine: XX(name, path here and upstream). All are POST with a JSON body. */
+/* What a client can ask an engine with a form, for it sends files: XX(name, path here and upstream). All are POST with
+ * a body of multipart/form-data. */
+#define VGW_FORM_OPERATION_MAP(XX)                                \
+	XX(TRANSCRIPTIONS, "/v1/audio/transcriptions")            \
+	XX(TRANSLATIONS, "/v1/audio/translations")                \
+	XX(IMAGE_EDITS, "/v1/images/edits")
+
+/* All that a client can ask: XX(name, path here and upstream). The others are POST with a JSON body. */
 #define VGW_OPERATION_MAP(XX)                                     \
 	XX(CHAT_COMPLETIONS, "/v1/chat/completions")              \
 	XX(COMPLETIONS, "/v1/completions")                        \
@@ -51,7 +58,8 @@ typedef struct vgw_call vgw_call;
 	XX(TOKENIZE, "/tokenize")                                 \
 	XX(DETOKENIZE, "/detokenize")                             \
 	XX(SPEECH, "/v1/audio/speech")                            \
-	XX(IMAGES, "/v1/images/generations")
+	XX(IMAGES, "/v1/images/generations")                      \
+	VGW_FORM_OPERATION_MAP(XX)
 
 typedef enum vgw_operation {
 #define XX(name, path) VGW_OPERATION_##name,
@@ -130,7 +138,8 @@ typedef struct vgw_request {
 	const char *path;         /* of PASSTHROUGH: path and query as the engine gets them. Without a model it goes to
 				   * the default one. Paths that two servers may read differently, and an engine's own
 				   * controls (sleep, weights, adapters, profiles), are refused */
-	const char *content_type; /* of PASSTHROUGH's body; NULL: it does not say */
+	const char *content_type; /* of PASSTHROUGH's body, NULL: it does not say; of an operation of
+				   * VGW_FORM_OPERATION_MAP, for its boundary, read during the call */
 } vgw_request;
 
 #define VGW_REQUEST_INIT { .size = sizeof(vgw_request) }
@@ -264,6 +273,10 @@ VGW_API void vgw_call_get_report(vgw_call *call, vgw_call_report *report);
 /** There is room again after VGW_FLOW_FULL. Does nothing when the call is not paused.
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_call_resume(vgw_call *call);
+
+/** Is its body a form (multipart/form-data) instead of JSON?
+ *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API bool vgw_operation_is_form(vgw_operation operation);
 
 /** Did the request ask for a stream? Then its answer is best written by a front that streams.
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */

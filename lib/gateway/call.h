@@ -15,6 +15,7 @@
 #define VGW_GATEWAY_CALL_H
 
 #include "gateway/worker.h"
+#include "json/form.h"
 #include "json/splice.h"
 #include "json/sse.h"
 #include "json/withhold.h"
@@ -46,6 +47,7 @@ struct vgw__outgoing {
 	struct vgw__header headers[VGW__UPSTREAM_HEADERS];
 	size_t header_count;
 	size_t body_count;
+	char form_type[VGW__FORM_TYPE_BYTES]; /* Content-Type of a form */
 	struct vgw__span body[];
 };
 

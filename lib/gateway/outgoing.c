@@ -55,6 +55,27 @@ static vgw_status splice(
 	return status;
 }
 
+/* "*": the engine knows models by their clients' names. */
+static vgw_status splice_form(vgw_call *call, struct vgw__reading *reading, struct vgw__segment *segments, size_t *count,
+	vgw_error *err)
+{
+	const char *served = call->seat->model->served_name;
+	bool stays = strcmp(served, "*") == 0 || (reading->form.has_model && strcmp(reading->name, served) == 0);
+
+	return vgw__form_set_model(&reading->form, stays ? NULL : served, &call->scratch, segments, count, err);
+}
+
+static vgw_status splice_json(vgw_call *call, struct vgw__reading *reading, struct vgw__segment *segments, size_t *count,
+	vgw_error *err)
+{
+	struct vgw__splice edits;
+	vgw_status status;
+
+	vgw__splice_init(&edits, &reading->scan, &call->scratch);
+	status = splice(call, reading, &edits, err);
+	return status == VGW_OK ? vgw__splice_finish(&edits, segments, count, err) : status;
+}
+
 static void add_header(struct vgw__outgoing *out, const char *name, const char *value)
 {
 	if (value)
@@ -80,29 +101,27 @@ static bool is_traceparent(const char *text)
 static vgw_status make_body(vgw_call *call, struct vgw__reading *reading, const vgw_request *request,
 	struct vgw__segment *segments, size_t *count, vgw_error *err)
 {
-	struct vgw__splice edits;
-	vgw_status status;
-
 	vgw__buf_init(&call->scratch, SCRATCH_MAX_BYTES);
 	if (call->operation == VGW_OPERATION_PASSTHROUGH) {
 		segments[0] = (struct vgw__segment){request->body, request->body_len};
 		*count = request->body_len ? 1 : 0;
 		return VGW_OK;
 	}
-	vgw__splice_init(&edits, &reading->scan, &call->scratch);
-	status = splice(call, reading, &edits, err);
-	return status == VGW_OK ? vgw__splice_finish(&edits, segments, count, err) : status;
+	return reading->is_form ? splice_form(call, reading, segments, count, err)
+				: splice_json(call, reading, segments, count, err);
 }
 
-static void address(struct vgw__outgoing *out, const vgw_request *request)
+static void address(struct vgw__outgoing *out, const struct vgw__reading *reading, const vgw_request *request)
 {
 	bool is_passthrough = request->operation == VGW_OPERATION_PASSTHROUGH;
 
 	out->method = is_passthrough ? request->method : "POST";
 	out->path = is_passthrough ? request->path : vgw__operation_path(request->operation);
 	out->has_body = !is_passthrough || request->body_len;
+	if (reading->is_form)
+		vgw__form_print_type(&reading->form, out->form_type);
 	if (!is_passthrough)
-		add_header(out, "content-type", "application/json");
+		add_header(out, "content-type", reading->is_form ? out->form_type : "application/json");
 	else if (request->body_len)
 		add_header(out, "content-type", request->content_type);
 }
@@ -122,7 +141,7 @@ vgw_status vgw__outgoing_prepare(
 	for (size_t i = 0; i < count; i++)
 		call->outgoing->body[i] = (struct vgw__span){segments[i].data, segments[i].len};
 	call->outgoing->body_count = count;
-	address(call->outgoing, request);
+	address(call->outgoing, reading, request);
 	add_header(call->outgoing, "accept", request->accept);
 	add_header(call->outgoing, "x-request-id", call->request_id);
 	if (is_traceparent(request->traceparent)) {

@@ -4,13 +4,16 @@
 #define VGW_GATEWAY_READING_H
 
 #include "gateway/call.h"
+#include "json/form.h"
 #include "json/scan.h"
 
 enum { VGW__EXTRA_NAMES = 64 };
 
 /* What was learned of a body; on the stack of vgw_worker_call(). */
 struct vgw__reading {
-	struct vgw__scan scan;
+	struct vgw__scan scan; /* of a form: empty */
+	struct vgw__form form; /* of what is none: empty */
+	bool is_form;
 	struct vgw__json_name names[VGW__EXTRA_NAMES]; /* the model's defaults and stripped keys */
 	struct vgw__json_span spans[VGW__EXTRA_NAMES];
 	bool is_stream;

@@ -23,6 +23,18 @@ const char *vgw__operation_path(vgw_operation operation)
 	return paths[operation];
 }
 
+bool vgw_operation_is_form(vgw_operation operation)
+{
+	switch (operation) {
+#define XX(name, path) case VGW_OPERATION_##name:
+	VGW_FORM_OPERATION_MAP(XX)
+#undef XX
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void make_request_id(vgw_call *call, const char *given)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -188,6 +200,7 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	err = err ? err : &local;
 	vgw__error_reset(err);
 	reading.is_stream = false;
+	reading.is_form = false;
 	status = check(given, &request, events, err);
 	if (status == VGW_OK && !view)
 		status = vgw_error_set_fault(

@@ -255,6 +255,7 @@ static enum MHD_Result begin_call(struct exchange *x, void **state, vgw_request 
 	request->request_id = x->request_id;
 	request->principal = x->principal;
 	request->session = x->head.session;
+	request->content_type = x->head.content_type;
 	request->address = x->principal ? NULL : auth_get_address(x, x->address, sizeof(x->address));
 	if (!keep_texts(x, request))
 		return reply_fault(x, VGW_FAULT_OUT_OF_MEMORY, NULL, NULL);

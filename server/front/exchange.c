@@ -184,8 +184,14 @@ static vgw_fault check_call(const struct exchange *x, const char **why)
 
 	if (x->worker->is_draining)
 		return VGW_FAULT_SHUTTING_DOWN;
-	if (!x->route->is_forward && !guard_is_json(&x->head))
+	if (vgw_operation_is_form(x->route->operation)) {
+		if (!guard_is_form(&x->head)) {
+			*why = "send Content-Type: multipart/form-data with its boundary";
+			return VGW_FAULT_UNSUPPORTED_MEDIA_TYPE;
+		}
+	} else if (!x->route->is_forward && !guard_is_json(&x->head)) {
 		return VGW_FAULT_UNSUPPORTED_MEDIA_TYPE;
+	}
 	if (x->head.content_length > front->options.body_bytes)
 		return VGW_FAULT_REQUEST_TOO_LARGE;
 	if (atomic_load(&front->body_bytes) + x->head.content_length > front->options.queue_bytes) {

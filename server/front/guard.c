@@ -199,3 +199,11 @@ bool guard_is_json(const struct request_head *head)
 	rest += 1 + strspn(rest + 1, " \t");
 	return !*rest || strcasecmp(rest, "charset=utf-8") == 0 || strcasecmp(rest, "charset=\"utf-8\"") == 0;
 }
+
+bool guard_is_form(const struct request_head *head)
+{
+	static const char form[] = "multipart/form-data";
+
+	return head->content_type && strncasecmp(head->content_type, form, sizeof(form) - 1) == 0 &&
+	       head->content_type[sizeof(form) - 1 + strspn(head->content_type + sizeof(form) - 1, " \t")] == ';';
+}

@@ -36,4 +36,7 @@ vgw_fault guard_check(struct request_head *head, struct MHD_Connection *connecti
 /* Is this the media type of a JSON body? */
 bool guard_is_json(const struct request_head *head);
 
+/* Or of a form? Its boundary is looked at with its body. */
+bool guard_is_form(const struct request_head *head);
+
 #endif
