@@ -317,9 +317,7 @@ static void check_references(
 
 		path = config_join(decoder, path, "fallback.model");
 		check_reference(decoder, config, models, fallback, path);
-		if (fallback && !node_is_null(fallback) && strcmp(fallback->text, model->key) == 0)
-			config_report_error(decoder->report, &fallback->place, path,
-				"a model cannot fall back to itself");
+		config_check_fallback(decoder, config, models, model, path);
 	}
 }
 

@@ -174,6 +174,7 @@ typedef struct vgw_call_report {
 	uint32_t is_estimated;    /* 1: the answer broke off, the tokens are counted by its events */
 	vgw_limit_reason limited; /* which limit refused it */
 	int64_t limit_us;         /* waiting for the limits' store; -1: not asked */
+	const char *fallback_from; /* the model asked for, when another answered instead; "": none did */
 } vgw_call_report;
 
 typedef enum vgw_flow {

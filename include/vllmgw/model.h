@@ -69,6 +69,8 @@ typedef struct vgw_model_options {
 	uint32_t max_loras;        /* adapters loaded on one replica at a time; 0 = 1 */
 	uint32_t lora_timeout_ms;  /* a request waits so long for its adapter: for a slot, then for the load; 0 = 1 min */
 	uint32_t tensor_parallel;  /* devices an engine takes, of those it may run on; 0: as its arguments say */
+	const char *fallback;      /* model or alias that answers when this one would not soon; NULL: none */
+	int64_t fallback_after_ms; /* how long a request waits for its model before; 0: not at all */
 } vgw_model_options;
 
 #define VGW_MODEL_OPTIONS_INIT { .size = sizeof(vgw_model_options) }

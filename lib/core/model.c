@@ -216,6 +216,7 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	model->max_loras = options.max_loras ? options.max_loras : 1;
 	model->lora_timeout_ms = options.lora_timeout_ms ? options.lora_timeout_ms : LORA_TIMEOUT_MS;
 	model->tensor_parallel = options.tensor_parallel;
+	model->fallback_after_ms = options.fallback_after_ms;
 	model->name = vgw__strdup(options.name);
 	model->served_name = vgw__strdup(options.served_name ? options.served_name : options.name);
 	model->kind = vgw__strdup(options.kind);
@@ -223,6 +224,8 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	status = VGW_NOMEM;
 	if (model->name && model->served_name && model->kind && model->backend_json)
 		status = read_backend(model, err);
+	if (status == VGW_OK && options.fallback)
+		status = (model->fallback = vgw__strdup(options.fallback)) ? VGW_OK : VGW_NOMEM;
 	if (status == VGW_OK)
 		status = read_sleep(model, &options, err);
 	if (status == VGW_OK && options.defaults_json)
@@ -317,6 +320,7 @@ void vgw__model_free(vgw_model *model)
 	free_strings(&model->strip);
 	free_strings(&model->groups);
 	free_strings(&model->devices);
+	vgw__free(model->fallback);
 	vgw__free(model->sleep_mode);
 	vgw__free(model->sleep_canary);
 	vgw__free(model->upstream_auth);

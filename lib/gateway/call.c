@@ -3,6 +3,7 @@
 #include "gateway/call.h"
 
 #include "gateway/allowance.h"
+#include "gateway/fallback.h"
 #include "gateway/fault.h"
 #include "gateway/head.h"
 #include "util/alloc.h"
@@ -37,7 +38,7 @@ void vgw__call_drop_upstream(vgw_call *call)
 	vgw__attempt_end(call);
 }
 
-static void release_lease(vgw_call *call)
+void vgw__call_release_lease(vgw_call *call)
 {
 	if (call->waiter)
 		vgw__waiter_cancel(call->waiter);
@@ -55,7 +56,7 @@ void vgw__call_discard(vgw_call *call)
 	struct vgw__shard *shard = call->seat->shard;
 
 	vgw__call_drop_upstream(call);
-	release_lease(call);
+	vgw__call_release_lease(call);
 	vgw_timer_cancel(call->worker->loop, &call->deadline);
 	vgw_defer_cancel(call->worker->loop, &call->answer);
 	vgw__list_remove(&call->link);
@@ -64,6 +65,7 @@ void vgw__call_discard(vgw_call *call)
 	if (call->is_counted)
 		vgw__gauge(&shard->open_streams, -1);
 	vgw__allowance_free(call);
+	vgw__fallback_free(call);
 	if (call->withhold)
 		vgw__withhold_fini(call->withhold);
 	vgw__free(call->withhold);
@@ -350,6 +352,8 @@ void vgw__call_send(vgw_call *call, const char *why)
 
 	if (!vgw__attempt_begin(call)) {
 		call->target = failed;
+		if (vgw__fallback_take(call))
+			return;
 		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, why ? why : "every replica of the model is being drained");
 		return;
 	}

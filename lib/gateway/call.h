@@ -52,6 +52,7 @@ struct vgw__outgoing {
 };
 
 struct vgw__allowance;
+struct vgw__fallback;
 
 struct vgw_call {
 	struct vgw__list link; /* in worker->calls */
@@ -69,6 +70,7 @@ struct vgw_call {
 	struct vgw__upstream_call *upstream;
 	struct vgw__allowance *allowance; /* NULL: nobody in particular asks */
 	void (*on_permit)(vgw_call *call); /* after LIMIT */
+	struct vgw__fallback *fallback; /* NULL: its model has none */
 	struct vgw__withhold *withhold; /* of a stream whose usage the client did not ask for; NULL: all passes */
 	uint64_t tried;               /* bit per place in the set */
 	struct vgw__span prompt;      /* of the body, until it was sent; only when PREFIX goes by it */
@@ -127,6 +129,10 @@ struct vgw_call {
 void vgw__call_enter(vgw_call *call, enum vgw__call_state state);
 
 vgw_call *vgw__call_of_link(struct vgw__list *link);
+
+/* Wait for the model's lease, or go on at once. */
+vgw_status vgw__call_ask_for_lease(vgw_call *call, vgw_error *err);
+void vgw__call_release_lease(vgw_call *call);
 
 /* Send it to a target not tried yet; without one the call fails for `why`. */
 void vgw__call_send(vgw_call *call, const char *why);

@@ -43,14 +43,17 @@ static vgw_status read_name(struct vgw__reading *reading, vgw_error *err)
 	return vgw__scan_get_name(&reading->scan, VGW__BODY_MODEL, reading->name, &reading->name_len, err);
 }
 
+vgw_status vgw__reading_take_name(struct vgw__reading *reading, vgw_error *err)
+{
+	return names_model(reading) ? read_name(reading, err) : VGW_OK;
+}
+
 /* The front has told the model. What the body says of it is read all the same: it may have to be replaced. */
 static vgw_status take_model(struct vgw__reading *reading, vgw_registry *registry, const char *name,
 	const vgw_model **model, vgw_error *err)
 {
-	vgw_status status = VGW_OK;
+	vgw_status status = vgw__reading_take_name(reading, err);
 
-	if (names_model(reading))
-		status = read_name(reading, err);
 	if (status != VGW_OK)
 		return status;
 	*model = vgw_registry_find(registry, name, strlen(name));

@@ -29,6 +29,9 @@ vgw_status vgw__reading_scan(struct vgw__reading *reading, const vgw_gateway_opt
 vgw_status vgw__reading_find_model(struct vgw__reading *reading, struct vgw__view *view,
 	const vgw_request *request, const vgw_model **model, vgw_error *err);
 
+/* What the body calls its model, if it names one. */
+vgw_status vgw__reading_take_name(struct vgw__reading *reading, vgw_error *err);
+
 /* Looks for the keys of the model's own lists (defaults, stripped). */
 vgw_status vgw__reading_scan_again(struct vgw__reading *reading, const vgw_gateway_options *limits,
 	const vgw_model *model, vgw_error *err);

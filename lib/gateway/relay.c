@@ -5,6 +5,7 @@
  *     │                  └── anything else ─► HOLD: complete? then head and body in one go
  *     └── error page ────► DIGEST: a sentence of it goes into our own error body */
 #include "gateway/call.h"
+#include "gateway/fallback.h"
 #include "gateway/head.h"
 #include "util/alloc.h"
 #include "util/clock.h"
@@ -203,7 +204,7 @@ static void fail_before_head(vgw_call *call, const struct vgw__upstream_result *
 	if (repeat != VGW__REPEAT_UNSAFE) {
 		if (repeat == VGW__REPEAT_GO)
 			vgw__call_send(call, result->why);
-		else
+		else if (!vgw__fallback_take(call))
 			vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, result->why);
 		return;
 	}
