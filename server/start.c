@@ -105,6 +105,7 @@ static int open_front(struct service *service)
 		.body_timeout_ms = config->limits.body_timeout_ms,
 		.heartbeat_ms = config->heartbeat.idle_ms,
 		.heartbeat = beats[config->heartbeat.style],
+		.is_early = config->heartbeat.while_loading,
 		.write_timeout_ms = config->timeouts.idle_ms,
 	};
 	char why[256] = "";

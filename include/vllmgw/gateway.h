@@ -287,6 +287,20 @@ VGW_API bool vgw_call_is_stream(const vgw_call *call);
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API bool vgw_call_is_waiting(const vgw_call *call);
 
+/** Where a call stands that waits for its model. */
+typedef struct vgw_call_wait {
+	size_t size;         /* sizeof(vgw_call_wait) */
+	const char *model;   /* borrowed while it waits */
+	uint32_t position;   /* among the requests for this model; 1 is the next */
+	uint32_t reserved0;
+	int64_t eta_ms;      /* until the model is expected to serve, by earlier loads; -1: unknown */
+} vgw_call_wait;
+
+/** For those who want to tell the client: false, and nothing in *wait, when it does not wait.
+ *  Owns: wait->model is the call's.  Threads: owner of the loop.  Blocks: never for long (a short lock).
+ *  Errors: none.  Since: 0.1 */
+VGW_API bool vgw_call_get_wait(const vgw_call *call, vgw_call_wait *wait);
+
 /** Have it fail: the engine's connection is closed, the client gets the fault as an answer, or as an error event when
  *  its answer has begun. The events come as after any fault.
  *  Owns: text is read during the call; NULL: the fault's own sentence.  Threads: owner of the loop.  Blocks: never.

@@ -392,6 +392,19 @@ bool vgw_call_is_waiting(const vgw_call *call)
 	return call->state == VGW__CALL_LEASE || call->state == VGW__CALL_ADAPTER;
 }
 
+bool vgw_call_get_wait(const vgw_call *call, vgw_call_wait *wait)
+{
+	struct vgw__place_in_line place;
+
+	if (call->state != VGW__CALL_LEASE || !call->waiter || wait->size < sizeof(*wait))
+		return false;
+	vgw__waiter_get_place(call->waiter, &place);
+	wait->model = call->seat->model->name;
+	wait->position = place.position;
+	wait->eta_ms = place.eta_ms;
+	return true;
+}
+
 void vgw_call_fail(vgw_call *call, vgw_fault fault, const char *text)
 {
 	if (call->state != VGW__CALL_ANSWER)

@@ -48,6 +48,7 @@ struct front_options {
 	int64_t body_timeout_ms;
 	int64_t heartbeat_ms;        /* silence of an event stream after which it is written to */
 	const char *heartbeat;       /* what is written then; NULL: nothing */
+	bool is_early; /* event streams begin while their model loads */
 	int64_t write_timeout_ms; /* a client that reads nothing for so long is cut off */
 };
 

@@ -134,6 +134,9 @@ struct exchange {
 	bool is_given_up;    /* told so, past MHD, while its body was arriving */
 	bool is_client_gone;
 	bool is_broken; /* the answer broke off */
+	bool is_committed; /* 200 was said before the model was there */
+	bool is_told_late; /* and what came then is no stream: it becomes an event */
+	uint32_t late_status;
 	struct stream *stream; /* NULL while MHD has the connection */
 	vgw_call *call;
 	struct errand *errand; /* instead of a call */
@@ -243,6 +246,12 @@ void streams_stop(struct worker *worker); /* tell clients why, then cut */
 void streams_cut(struct worker *worker);
 /* Write it to the event streams of engines that have said nothing since. */
 void streams_beat(struct worker *worker, const char *text, int64_t before_ms);
+
+/* early.c: answers that begin while their model loads */
+void early_arm(struct exchange *x); /* it was taken over */
+void early_tell_wait(struct exchange *x);
+void early_head(struct exchange *x, const vgw_answer_head *head); /* of a committed one: it is not written */
+void early_end(struct exchange *x, bool is_clean); /* of one that is told late: its gathered body becomes an event */
 
 /* heartbeat.c: from now on, while there are streams */
 void heartbeat_arm(struct worker *worker);
