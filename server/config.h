@@ -33,6 +33,7 @@
 #define CONFIG_SLEEP_MODES(XX) XX(ABORT, "abort") XX(WAIT, "wait")
 #define CONFIG_BALANCES(XX) VGW_BALANCE_MAP(XX)
 #define CONFIG_NAMINGS(XX) VGW_METRICS_MAP(XX)
+#define CONFIG_USAGES(XX) VGW_USAGE_MAP(XX)
 
 #define XX(name, text) CONFIG_HEARTBEAT_##name,
 enum config_heartbeat_style { CONFIG_HEARTBEAT_STYLES(XX) };
@@ -60,6 +61,10 @@ enum config_balance { CONFIG_BALANCES(XX) };
 #undef XX
 #define XX(name, text) CONFIG_NAMING_##name,
 enum config_naming { CONFIG_NAMINGS(XX) };
+#undef XX
+
+#define XX(name, text) CONFIG_USAGE_##name,
+enum config_usage { CONFIG_USAGES(XX) };
 #undef XX
 
 struct config_strings {
@@ -119,6 +124,7 @@ struct config_model {
 	bool is_unlisted;
 	bool is_pinned;
 	enum config_balance balance;
+	enum config_usage usage;
 	struct config_strings groups;
 	struct config_strings devices;
 	int64_t tensor_parallel; /* -1: not given */

@@ -198,6 +198,9 @@ enum {
 	XX("balance", WORD, 0, 0, CONFIG_BALANCES(CONFIG_WORD), "least_outstanding", 0, balance,             \
 		"Which replica gets a request: the least busy one, each in turn, the better of two, "        \
 		"the one that knows the prompt's beginning, or the session's own")                                                  \
+	XX("usage", WORD, 0, 0, CONFIG_USAGES(CONFIG_WORD), "auto", 0, usage,                                \
+		"How the engine is made to tell what a stream costs, for keys: in each event (exact when "   \
+		"a stream breaks off), in a last one, or not at all; auto: in each, but at https only last") \
 	XX("sleep.level", NUMBER, 0, 2, NULL, "0", 0, sleep_level,                                           \
 		"vLLM's sleep level for leaving memory without stopping; 0: never sleeps")                   \
 	XX("sleep.mode", WORD, 0, 0, CONFIG_SLEEP_MODES(CONFIG_WORD), "abort", 0, sleep_mode,                \

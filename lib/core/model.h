@@ -50,6 +50,7 @@ struct vgw_model {
 	int64_t lora_timeout_ms;
 	uint32_t tensor_parallel; /* as given; 0: not */
 	uint32_t width; /* the same, or what its backend says; never 0 */
+	vgw_usage usage; /* never AUTO */
 	char *fallback; /* NULL: none */
 	int64_t fallback_after_ms;
 	bool is_unlisted;

@@ -18,6 +18,7 @@
 #include "json/form.h"
 #include "json/splice.h"
 #include "json/sse.h"
+#include "json/usage_cut.h"
 #include "json/withhold.h"
 #include "util/buf.h"
 
@@ -51,6 +52,12 @@ struct vgw__outgoing {
 	struct vgw__span body[];
 };
 
+/* The engine's bytes pass both, in this order. */
+struct vgw__concealed {
+	struct vgw__usage_cut cut;
+	struct vgw__withhold withhold;
+};
+
 struct vgw__allowance;
 struct vgw__fallback;
 
@@ -71,7 +78,7 @@ struct vgw_call {
 	struct vgw__allowance *allowance; /* NULL: nobody in particular asks */
 	void (*on_permit)(vgw_call *call); /* after LIMIT */
 	struct vgw__fallback *fallback; /* NULL: its model has none */
-	struct vgw__withhold *withhold; /* of a stream whose usage the client did not ask for; NULL: all passes */
+	struct vgw__concealed *concealed; /* of a stream whose usage the client did not ask for; NULL: all passes */
 	uint64_t tried;               /* bit per place in the set */
 	struct vgw__span prompt;      /* of the body, until it was sent; only when PREFIX goes by it */
 	uint64_t key;                 /* STICKY: the session's; PREFIX: what comes before the prompt */
@@ -92,7 +99,8 @@ struct vgw_call {
 	bool is_telling; /* the front's callback is below us on the stack */
 	bool is_cancelled; /* by the front, in a callback: not another word */
 	bool is_head;     /* PASSTHROUGH: the answer has no body, whatever length it tells */
-	bool hides_usage; /* we made the engine tell it, the client did not ask */
+	bool hides_usage;   /* at the end of a stream: we made the engine tell it, the client did not ask */
+	bool hides_running; /* the same of what each event has cost so far */
 
 	vgw_timer deadline;
 	vgw_defer answer;

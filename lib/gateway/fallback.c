@@ -109,6 +109,7 @@ static const vgw_model *find_next(const vgw_call *call)
 
 static void leave(vgw_call *call)
 {
+	vgw__call_enter(call, VGW__CALL_LIMIT); /* it does not wait for this model any more */
 	vgw_timer_cancel(call->worker->loop, &call->fallback->look);
 	vgw_timer_cancel(call->worker->loop, &call->deadline);
 	vgw__call_drop_upstream(call);
@@ -122,6 +123,7 @@ static void leave(vgw_call *call)
 	call->has_key = false;
 	call->key = 0;
 	call->hides_usage = false;
+	call->hides_running = false;
 	vgw__free(call->outgoing);
 	call->outgoing = NULL;
 	vgw__buf_fini(&call->scratch);

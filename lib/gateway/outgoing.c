@@ -15,7 +15,7 @@ static bool must_tell_usage(const vgw_call *call)
 {
 	const vgw_model *model = call->seat->model;
 
-	if (!call->allowance || !call->is_stream ||
+	if (!call->allowance || !call->is_stream || model->usage == VGW_USAGE_OFF ||
 		(call->operation != VGW_OPERATION_CHAT_COMPLETIONS &&
 			call->operation != VGW_OPERATION_COMPLETIONS))
 		return false;
@@ -33,7 +33,7 @@ static vgw_status splice(
 	const struct vgw__scan *scan = &reading->scan;
 	const vgw_model *model = call->seat->model;
 	const char *served_name = call->seat->adapter ? call->seat->adapter->slot : model->served_name;
-	bool was_wanted = false;
+	struct vgw__usage_asked asked;
 	vgw_status status = VGW_OK;
 
 	if (strcmp(served_name, "*") != 0 &&
@@ -44,8 +44,9 @@ static vgw_status splice(
 	if (status == VGW_OK && scan->body[VGW__BODY_PRIORITY].kind != 0)
 		status = vgw__splice_remove(out, "priority", err);
 	if (status == VGW_OK && must_tell_usage(call)) {
-		status = vgw__splice_include_usage(out, &was_wanted, err);
-		call->hides_usage = !was_wanted;
+		status = vgw__splice_include_usage(out, model->usage == VGW_USAGE_CONTINUOUS, &asked, err);
+		call->hides_usage = !asked.at_end;
+		call->hides_running = model->usage == VGW_USAGE_CONTINUOUS && !asked.in_each;
 	}
 	for (size_t i = 0; status == VGW_OK && i < model->strip.count; i++)
 		status = vgw__splice_remove(out, model->strip.items[i], err);
@@ -59,7 +60,7 @@ static vgw_status splice(
 static vgw_status splice_form(vgw_call *call, struct vgw__reading *reading, struct vgw__segment *segments, size_t *count,
 	vgw_error *err)
 {
-	const char *served = call->seat->model->served_name;
+	const char *served = call->seat->adapter ? call->seat->adapter->slot : call->seat->model->served_name;
 	bool stays = strcmp(served, "*") == 0 || (reading->form.has_model && strcmp(reading->name, served) == 0);
 
 	return vgw__form_set_model(&reading->form, stays ? NULL : served, &call->scratch, segments, count, err);

@@ -35,12 +35,14 @@ static void on_sent(void *user)
 		let_request_go(call);
 }
 
-static bool begin_withholding(vgw_call *call)
+static bool begin_concealing(vgw_call *call)
 {
-	call->withhold = vgw__alloc(sizeof(*call->withhold));
-	if (call->withhold)
-		vgw__withhold_init(call->withhold);
-	return call->withhold != NULL;
+	call->concealed = vgw__alloc(sizeof(*call->concealed));
+	if (!call->concealed)
+		return false;
+	vgw__usage_cut_init(&call->concealed->cut);
+	vgw__withhold_init(&call->concealed->withhold);
+	return true;
 }
 
 static void on_head(void *user, const struct vgw__response_head *head)
@@ -90,7 +92,7 @@ static void on_head(void *user, const struct vgw__response_head *head)
 	}
 	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__sse_init(&call->sse, call->worker->gateway->options.max_event_bytes);
-	if (call->hides_usage && !begin_withholding(call)) {
+	if ((call->hides_usage || call->hides_running) && !begin_concealing(call)) {
 		vgw__call_fail(call, VGW_FAULT_OUT_OF_MEMORY, NULL);
 		return;
 	}

@@ -22,7 +22,7 @@ static uint64_t count_events(const vgw_call *call)
 {
 	if (!call->is_sse)
 		return 0;
-	return call->sse.events - (call->withhold ? call->withhold->dropped : 0);
+	return call->sse.events - (call->concealed ? call->concealed->withhold.dropped : 0);
 }
 
 /* What came in one piece shares the time since the piece before it. The end's mark is no token. */
