@@ -33,6 +33,7 @@
 #define CONFIG_SLEEP_MODES(XX) XX(ABORT, "abort") XX(WAIT, "wait")
 #define CONFIG_BALANCES(XX) VGW_BALANCE_MAP(XX)
 #define CONFIG_NAMINGS(XX) VGW_METRICS_MAP(XX)
+#define CONFIG_PROXY_HEADERS(XX) XX(X_FORWARDED_FOR, "x-forwarded-for") XX(FORWARDED, "forwarded")
 #define CONFIG_USAGES(XX) VGW_USAGE_MAP(XX)
 
 #define XX(name, text) CONFIG_HEARTBEAT_##name,
@@ -63,6 +64,9 @@ enum config_balance { CONFIG_BALANCES(XX) };
 enum config_naming { CONFIG_NAMINGS(XX) };
 #undef XX
 
+#define XX(name, text) CONFIG_PROXY_##name,
+enum config_proxy_header { CONFIG_PROXY_HEADERS(XX) };
+#undef XX
 #define XX(name, text) CONFIG_USAGE_##name,
 enum config_usage { CONFIG_USAGES(XX) };
 #undef XX
@@ -171,6 +175,8 @@ struct config_auth_keys {
 struct config {
 	struct config_listens listen;
 	int64_t workers; /* 0: one per processor */
+	struct config_strings trusted_proxies; /* addresses, networks, "unix" */
+	enum config_proxy_header proxy_header;
 	struct {
 		struct config_listens listen; /* empty: the same listeners */
 		const char *key;              /* NULL: loopback peers only */

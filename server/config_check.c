@@ -408,6 +408,7 @@ void config_check(struct config_decoder *decoder, const struct config *config)
 	int64_t pinned = 0;
 
 	check_orders(decoder, config);
+	config_check_proxies(decoder, config);
 	check_listens(decoder, config);
 	if (!models || models->kind != NODE_MAP)
 		return;

@@ -8,6 +8,9 @@
 /* Names, references, budgets, orders. Works on what could be decoded, whatever else is wrong. */
 void config_check(struct config_decoder *decoder, const struct config *config);
 
+/* config_network.c: trusted_proxies */
+void config_check_proxies(struct config_decoder *decoder, const struct config *config);
+
 /* Where one model's chain of fallbacks leads. */
 void config_check_fallback(struct config_decoder *decoder, const struct config *config, const struct node *models,
 	const struct node *model, const char *path);

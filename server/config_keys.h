@@ -64,6 +64,11 @@ enum {
 		"Where clients connect: host:port, \"[::1]:8080\", unix:/path, systemd, or a list of them")  \
 	XX("workers", NUMBER, 1, 256, "|auto", "auto", 0, workers,                                           \
 		"Threads, each with its own event loop; auto: one per processor")                            \
+	XX("trusted_proxies", TEXTS, 0, 0, NULL, "[]", 0, trusted_proxies,                                   \
+		"Who may say in a header whom a request is from: addresses, networks such as 10.0.0.0/8, "   \
+		"unix; for limits per address and the access log")                                           \
+	XX("proxy_header", WORD, 0, 0, CONFIG_PROXY_HEADERS(CONFIG_WORD), "x-forwarded-for", 0, proxy_header, \
+		"The header they write; the other one is not looked at, for it may come from the client")    \
 	XX("admin.listen", LISTENS, 0, 0, NULL, "null", CONFIG_NULLABLE, admin.listen,                       \
 		"Own address of the admin routes; null: the same listeners")                                 \
 	XX("admin.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, admin.key,                \

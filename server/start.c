@@ -116,6 +116,7 @@ static int open_front(struct service *service)
 		return -1;
 	}
 	options.listen_count = service->listen_count;
+	apply_proxies(&options, service->proxies, config);
 	if (front_new(&service->front, &options, why, sizeof(why)) != 0) {
 		service_say(service, VGW_LOG_ERROR, "%s", why);
 		return -1;

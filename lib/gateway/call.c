@@ -66,11 +66,7 @@ void vgw__call_discard(vgw_call *call)
 		vgw__gauge(&shard->open_streams, -1);
 	vgw__allowance_free(call);
 	vgw__fallback_free(call);
-	if (call->concealed) {
-		vgw__usage_cut_fini(&call->concealed->cut);
-		vgw__withhold_fini(&call->concealed->withhold);
-	}
-	vgw__free(call->concealed);
+	vgw__call_end_concealing(call);
 	vgw__targets_unref(call->targets);
 	vgw__view_unref(call->view);
 	vgw__buf_fini(&call->scratch);
@@ -176,40 +172,6 @@ enum vgw__flow vgw__call_deliver(vgw_call *call, const void *data, size_t len)
 	call->is_paused = call->events.on_data(call->user, data, len) == VGW_FLOW_FULL && !call->is_cancelled;
 	call->is_telling = false;
 	return call->is_paused ? VGW__FLOW_FULL : VGW__FLOW_GO;
-}
-
-static void emit(void *user, const void *data, size_t len)
-{
-	(void)vgw__call_deliver(user, data, len);
-}
-
-static void withhold(void *user, const void *data, size_t len)
-{
-	vgw_call *call = user;
-
-	if (call->hides_usage)
-		vgw__withhold_feed(&call->concealed->withhold, data, len, emit, call);
-	else
-		emit(call, data, len);
-}
-
-enum vgw__flow vgw__call_deliver_stream(vgw_call *call, const char *data, size_t len)
-{
-	if (!call->concealed)
-		return vgw__call_deliver(call, data, len);
-	if (call->hides_running)
-		vgw__usage_cut_feed(&call->concealed->cut, data, len, withhold, call);
-	else
-		withhold(call, data, len);
-	return call->is_paused ? VGW__FLOW_FULL : VGW__FLOW_GO;
-}
-
-void vgw__call_end_stream(vgw_call *call)
-{
-	if (!call->concealed)
-		return;
-	vgw__usage_cut_end(&call->concealed->cut, withhold, call);
-	vgw__withhold_end(&call->concealed->withhold, emit, call);
 }
 
 /* Too late for a status: an error event, at a place where the client's parser takes it for one, and a bad end. */

@@ -186,6 +186,10 @@ struct vgw__usage vgw__call_get_usage(vgw_call *call);
 void vgw__call_record(vgw_call *call, vgw_fault fault, const struct vgw__usage *usage);
 vgw_call_report vgw__call_report(const vgw_call *call, vgw_fault fault, bool is_clean, const struct vgw__usage *usage);
 
+/* conceal.c: false: no memory. */
+bool vgw__call_begin_concealing(vgw_call *call);
+void vgw__call_end_concealing(vgw_call *call); /* idempotent */
+
 /* Bytes of a stream, less what the client did not ask for. */
 enum vgw__flow vgw__call_deliver_stream(vgw_call *call, const char *data, size_t len);
 void vgw__call_end_stream(vgw_call *call);

@@ -35,16 +35,6 @@ static void on_sent(void *user)
 		let_request_go(call);
 }
 
-static bool begin_concealing(vgw_call *call)
-{
-	call->concealed = vgw__alloc(sizeof(*call->concealed));
-	if (!call->concealed)
-		return false;
-	vgw__usage_cut_init(&call->concealed->cut);
-	vgw__withhold_init(&call->concealed->withhold);
-	return true;
-}
-
 static void on_head(void *user, const struct vgw__response_head *head)
 {
 	vgw_call *call = user;
@@ -92,7 +82,7 @@ static void on_head(void *user, const struct vgw__response_head *head)
 	}
 	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__sse_init(&call->sse, call->worker->gateway->options.max_event_bytes);
-	if ((call->hides_usage || call->hides_running) && !begin_concealing(call)) {
+	if (!vgw__call_begin_concealing(call)) {
 		vgw__call_fail(call, VGW_FAULT_OUT_OF_MEMORY, NULL);
 		return;
 	}

@@ -112,6 +112,10 @@ static vgw_fault check_peer(const struct exchange *x, const char **why)
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	const char *host = header(x, "Host");
 
+	if (x->is_proxied) {
+		*why = "without admin.key only peers on the gateway's own machine may do that, not over a proxy";
+		return VGW_FAULT_PERMISSION_DENIED;
+	}
 	if (!info || getpeername(info->connect_fd, (struct sockaddr *)&address, &len) != 0)
 		return VGW_FAULT_PERMISSION_DENIED;
 	if (address.ss_family == AF_UNIX) {

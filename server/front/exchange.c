@@ -249,6 +249,8 @@ static enum MHD_Result begin(struct exchange *x, void **state, const char *url, 
 	}
 	if (fault != VGW_FAULT_NONE)
 		return refuse(x, state, fault, why, NULL);
+	if (x->worker->front->options.proxy_count || x->worker->front->options.trusts_unix)
+		origin_find(x);
 	return has_body(x) ? route(x, state, url, method) : MHD_YES;
 }
 

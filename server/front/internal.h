@@ -134,6 +134,7 @@ struct exchange {
 	bool is_given_up;    /* told so, past MHD, while its body was arriving */
 	bool is_client_gone;
 	bool is_broken; /* the answer broke off */
+	bool is_proxied;   /* a trusted proxy told who `peer` is */
 	bool is_committed; /* 200 was said before the model was there */
 	bool is_told_late; /* and what came then is no stream: it becomes an event */
 	uint32_t late_status;
@@ -189,6 +190,9 @@ void exchanges_watch_clients(struct worker *worker);
 /* auth.c: NONE, or what to answer; takes the principal. The address to count a request by, NULL: none. */
 vgw_fault auth_check(struct exchange *x);
 const char *auth_get_address(const struct exchange *x, char *out, size_t size);
+
+/* origin.c: x->peer becomes the client that trusted proxies name */
+void origin_find(struct exchange *x);
 
 /* call.c: from a complete body to the answer */
 enum MHD_Result exchange_call(struct exchange *x, void **state, const char *url);
