@@ -15,6 +15,8 @@ if(VGW_SERVER)
   pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto>=3.0)
   pkg_check_modules(SSL REQUIRED IMPORTED_TARGET libssl>=3.0)
   pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis>=0.14)
+  pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
+  pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd>=1.4)
 endif()
 
 # the tests

@@ -46,6 +46,7 @@ void access_facts_fill(struct access_facts *facts, const vgw_call_report *report
 
 	copy(facts->model, sizeof(facts->model), report->model);
 	copy(facts->replica, sizeof(facts->replica), report->replica);
+	copy(facts->fallback_from, sizeof(facts->fallback_from), report->fallback_from);
 	facts->attempts = report->attempts;
 	facts->bytes_in = report->bytes_in;
 	facts->bytes_out = report->bytes_out;
@@ -87,6 +88,8 @@ static size_t print_json(char *line, size_t size, const struct access_entry *e)
 		len += snprintf(line + len, size - (size_t)len, ",\"limit_us\":%" PRId64, e->facts.limit_us);
 	if (e->facts.is_estimated)
 		len += snprintf(line + len, size - (size_t)len, ",\"tokens_estimated\":true");
+	if (e->facts.fallback_from[0])
+		len += snprintf(line + len, size - (size_t)len, ",\"fallback_from\":\"%s\"", e->facts.fallback_from);
 	if (e->facts.model[0])
 		more = snprintf(line + len, size - (size_t)len,
 			",\"model\":\"%s\",\"replica\":\"%s\",\"attempts\":%u,\"queue_us\":%" PRId64

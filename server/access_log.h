@@ -12,6 +12,7 @@ struct access_facts {
 	char key[65]; /* whose key it was; empty: none */
 	char model[64];
 	char replica[64];
+	char fallback_from[64]; /* the model asked for when another answered; empty: none did */
 	uint32_t attempts;
 	uint64_t bytes_in;
 	uint64_t bytes_out;

@@ -41,6 +41,9 @@ vgw_status apply_model(vgw_registry *registry, const struct config_model *model,
 	options.balance = (vgw_balance)model->balance;
 	options.max_loras = (uint32_t)model->max_loras;
 	options.lora_timeout_ms = (uint32_t)model->lora_timeout_ms;
+	options.usage = (vgw_usage)model->usage;
+	options.fallback = model->fallback_model;
+	options.fallback_after_ms = model->fallback_after_ms;
 	status = vgw_registry_add(registry, &options, err);
 	free(memory);
 	return status;

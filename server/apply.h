@@ -26,4 +26,7 @@ void apply_room_free(struct apply_room *room);
 int apply_listens(struct front_listen *listens, size_t room, size_t *count, const struct config *config, char *why,
 	size_t size);
 
+/* Who may say whom a request is from; `networks` has room for NETWORKS_MAX. */
+void apply_proxies(struct front_options *options, struct network *networks, const struct config *config);
+
 #endif

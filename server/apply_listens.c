@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where to listen: the configuration's addresses, and the sockets of a service manager. */
 #include "apply.h"
+#include "config_network.h"
 
 #include "notify.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static int take_systemd(struct front_listen *listens, size_t room, size_t *count, bool is_tls, char *why, size_t size)
 {
@@ -56,4 +58,25 @@ int apply_listens(struct front_listen *listens, size_t room, size_t *count, cons
 	for (size_t i = 0; i < everybodys; i++)
 		listens[i].has_no_admin = true;
 	return add_listens(listens, room, count, &config->admin.listen, why, size);
+}
+
+/* They were checked when the configuration was read. */
+void apply_proxies(struct front_options *options, struct network *networks, const struct config *config)
+{
+	static const char *const headers[] = {
+#define XX(name, text) [CONFIG_PROXY_##name] = text,
+		CONFIG_PROXY_HEADERS(XX)
+#undef XX
+	};
+
+	options->proxies = networks;
+	options->proxy_header = headers[config->proxy_header];
+	for (size_t i = 0; i < config->trusted_proxies.count && i < NETWORKS_MAX; i++) {
+		const char *text = config->trusted_proxies.items[i];
+
+		if (strcmp(text, "unix") == 0)
+			options->trusts_unix = true;
+		else if (network_parse(text, strlen(text), &networks[options->proxy_count]))
+			options->proxy_count++;
+	}
 }

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
+#include <zstd.h>
 
 enum { OPT_CHECK = 256, OPT_PRINT_CONFIG, OPT_JSON_SCHEMA, OPT_REFERENCE, OPT_FROM_ENV, OPT_ROUTES,
 	OPT_AIC, OPT_HOST, OPT_PORT, OPT_VERSION, OPT_HELP };
@@ -150,5 +152,7 @@ void args_print_version(void)
 	(void)printf("libmicrohttpd %s%s%s\n", mhd_get_version(), weakness ? ": " : "", weakness ? weakness : "");
 	(void)printf("hiredis %d.%d.%d\nlibcrypto %s\n", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH,
 		OpenSSL_version(OPENSSL_VERSION_STRING));
+	(void)printf("zlib %s (request bodies in gzip)\nlibzstd %s (request bodies in zstd)\n", zlibVersion(),
+		ZSTD_versionString());
 	(void)printf("libyaml %s\njansson %s\n", yaml_version(), jansson_version_str());
 }

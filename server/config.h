@@ -34,6 +34,8 @@
 #define CONFIG_SLEEP_MODES(XX) XX(ABORT, "abort") XX(WAIT, "wait")
 #define CONFIG_BALANCES(XX) VGW_BALANCE_MAP(XX)
 #define CONFIG_NAMINGS(XX) VGW_METRICS_MAP(XX)
+#define CONFIG_PROXY_HEADERS(XX) XX(X_FORWARDED_FOR, "x-forwarded-for") XX(FORWARDED, "forwarded")
+#define CONFIG_USAGES(XX) VGW_USAGE_MAP(XX)
 
 #define XX(name, text) CONFIG_HEARTBEAT_##name,
 enum config_heartbeat_style { CONFIG_HEARTBEAT_STYLES(XX) };
@@ -64,6 +66,13 @@ enum config_balance { CONFIG_BALANCES(XX) };
 #undef XX
 #define XX(name, text) CONFIG_NAMING_##name,
 enum config_naming { CONFIG_NAMINGS(XX) };
+#undef XX
+
+#define XX(name, text) CONFIG_PROXY_##name,
+enum config_proxy_header { CONFIG_PROXY_HEADERS(XX) };
+#undef XX
+#define XX(name, text) CONFIG_USAGE_##name,
+enum config_usage { CONFIG_USAGES(XX) };
 #undef XX
 
 struct config_strings {
@@ -124,6 +133,7 @@ struct config_model {
 	bool is_unlisted;
 	bool is_pinned;
 	enum config_balance balance;
+	enum config_usage usage;
 	struct config_strings groups;
 	struct config_strings devices;
 	int64_t tensor_parallel; /* -1: not given */
@@ -171,6 +181,8 @@ struct config {
 	bool is_blank; /* the file holds nothing but comments */
 	struct config_listens listen;
 	int64_t workers; /* 0: one per processor */
+	struct config_strings trusted_proxies; /* addresses, networks, "unix" */
+	enum config_proxy_header proxy_header;
 	struct {
 		struct config_listens listen; /* empty: the same listeners */
 		const char *key;              /* NULL: loopback peers only */

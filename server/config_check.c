@@ -321,9 +321,7 @@ static void check_references(
 
 		path = config_join(decoder, path, "fallback.model");
 		check_reference(decoder, config, models, fallback, path);
-		if (fallback && !node_is_null(fallback) && strcmp(fallback->text, model->key) == 0)
-			config_report_error(decoder->report, &fallback->place, path,
-				"a model cannot fall back to itself");
+		config_check_fallback(decoder, config, models, model, path);
 	}
 }
 
@@ -414,6 +412,7 @@ void config_check(struct config_decoder *decoder, const struct config *config)
 	int64_t pinned = 0;
 
 	check_orders(decoder, config);
+	config_check_proxies(decoder, config);
 	check_listens(decoder, config);
 	config_check_tls(decoder, config);
 	config_check_cors(decoder, config);

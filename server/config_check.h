@@ -14,4 +14,11 @@ void config_check_tls(struct config_decoder *decoder, const struct config *confi
 /* config_cors.c */
 void config_check_cors(struct config_decoder *decoder, const struct config *config);
 
+/* config_network.c: trusted_proxies */
+void config_check_proxies(struct config_decoder *decoder, const struct config *config);
+
+/* Where one model's chain of fallbacks leads. */
+void config_check_fallback(struct config_decoder *decoder, const struct config *config, const struct node *models,
+	const struct node *model, const char *path);
+
 #endif

@@ -65,6 +65,11 @@ enum {
 		"https://systemd, or a list of them")                                                        \
 	XX("workers", NUMBER, 1, 256, "|auto", "auto", 0, workers,                                           \
 		"Threads, each with its own event loop; auto: one per processor")                            \
+	XX("trusted_proxies", TEXTS, 0, 0, NULL, "[]", 0, trusted_proxies,                                   \
+		"Who may say in a header whom a request is from: addresses, networks such as 10.0.0.0/8, "   \
+		"unix; for limits per address and the access log")                                           \
+	XX("proxy_header", WORD, 0, 0, CONFIG_PROXY_HEADERS(CONFIG_WORD), "x-forwarded-for", 0, proxy_header, \
+		"The header they write; the other one is not looked at, for it may come from the client")    \
 	XX("admin.listen", LISTENS, 0, 0, NULL, "null", CONFIG_NULLABLE, admin.listen,                       \
 		"Own address of the admin routes; null: the same listeners")                                 \
 	XX("admin.key", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE | CONFIG_SECRET, admin.key,                \
@@ -213,6 +218,9 @@ enum {
 	XX("balance", WORD, 0, 0, CONFIG_BALANCES(CONFIG_WORD), "least_outstanding", 0, balance,             \
 		"Which replica gets a request: the least busy one, each in turn, the better of two, "        \
 		"the one that knows the prompt's beginning, or the session's own")                                                  \
+	XX("usage", WORD, 0, 0, CONFIG_USAGES(CONFIG_WORD), "auto", 0, usage,                                \
+		"How the engine is made to tell what a stream costs, for keys: in each event (exact when "   \
+		"a stream breaks off), in a last one, or not at all; auto: in each, but at https only last") \
 	XX("sleep.level", NUMBER, 0, 2, NULL, "0", 0, sleep_level,                                           \
 		"vLLM's sleep level for leaving memory without stopping; 0: never sleeps")                   \
 	XX("sleep.mode", WORD, 0, 0, CONFIG_SLEEP_MODES(CONFIG_WORD), "abort", 0, sleep_mode,                \

@@ -7,6 +7,7 @@
 #include "adhoc.h"
 #include "apply.h"
 #include "catalogue.h"
+#include "config_network.h"
 #include "keys.h"
 #include "limits_redis.h"
 #include "serve.h"
@@ -33,6 +34,7 @@ struct service {
 	struct limits_redis *limits; /* NULL: counted in this process */
 	struct front_listen listens[LISTENS_MAX];
 	size_t listen_count;
+	struct network proxies[NETWORKS_MAX];
 	struct front *front;
 	int signals;
 	bool is_starving; /* the watchdog was not fed last time */

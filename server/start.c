@@ -108,6 +108,7 @@ static int open_front(struct service *service)
 		.body_timeout_ms = config->limits.body_timeout_ms,
 		.heartbeat_ms = config->heartbeat.idle_ms,
 		.heartbeat = beats[config->heartbeat.style],
+		.is_early = config->heartbeat.while_loading,
 		.write_timeout_ms = config->timeouts.idle_ms,
 	};
 	char why[256] = "";
@@ -118,6 +119,7 @@ static int open_front(struct service *service)
 		return -1;
 	}
 	options.listen_count = service->listen_count;
+	apply_proxies(&options, service->proxies, config);
 	if (front_new(&service->front, &options, why, sizeof(why)) != 0) {
 		service_say(service, VGW_LOG_ERROR, "%s", why);
 		return -1;

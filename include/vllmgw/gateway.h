@@ -33,7 +33,14 @@ VGW_BEGIN_DECLS
 typedef struct vgw_worker vgw_worker;
 typedef struct vgw_call vgw_call;
 
-/* What a client can ask an engine: XX(name, path here and upstream). All are POST with a JSON body. */
+/* What a client can ask an engine with a form, for it sends files: XX(name, path here and upstream). All are POST with
+ * a body of multipart/form-data. */
+#define VGW_FORM_OPERATION_MAP(XX)                                \
+	XX(TRANSCRIPTIONS, "/v1/audio/transcriptions")            \
+	XX(TRANSLATIONS, "/v1/audio/translations")                \
+	XX(IMAGE_EDITS, "/v1/images/edits")
+
+/* All that a client can ask: XX(name, path here and upstream). The others are POST with a JSON body. */
 #define VGW_OPERATION_MAP(XX)                                     \
 	XX(CHAT_COMPLETIONS, "/v1/chat/completions")              \
 	XX(COMPLETIONS, "/v1/completions")                        \
@@ -51,7 +58,8 @@ typedef struct vgw_call vgw_call;
 	XX(TOKENIZE, "/tokenize")                                 \
 	XX(DETOKENIZE, "/detokenize")                             \
 	XX(SPEECH, "/v1/audio/speech")                            \
-	XX(IMAGES, "/v1/images/generations")
+	XX(IMAGES, "/v1/images/generations")                      \
+	VGW_FORM_OPERATION_MAP(XX)
 
 typedef enum vgw_operation {
 #define XX(name, path) VGW_OPERATION_##name,
@@ -130,7 +138,8 @@ typedef struct vgw_request {
 	const char *path;         /* of PASSTHROUGH: path and query as the engine gets them. Without a model it goes to
 				   * the default one. Paths that two servers may read differently, and an engine's own
 				   * controls (sleep, weights, adapters, profiles), are refused */
-	const char *content_type; /* of PASSTHROUGH's body; NULL: it does not say */
+	const char *content_type; /* of PASSTHROUGH's body, NULL: it does not say; of an operation of
+				   * VGW_FORM_OPERATION_MAP, for its boundary, read during the call */
 } vgw_request;
 
 #define VGW_REQUEST_INIT { .size = sizeof(vgw_request) }
@@ -165,6 +174,7 @@ typedef struct vgw_call_report {
 	uint32_t is_estimated;    /* 1: the answer broke off, the tokens are counted by its events */
 	vgw_limit_reason limited; /* which limit refused it */
 	int64_t limit_us;         /* waiting for the limits' store; -1: not asked */
+	const char *fallback_from; /* the model asked for, when another answered instead; "": none did */
 } vgw_call_report;
 
 typedef enum vgw_flow {
@@ -265,6 +275,10 @@ VGW_API void vgw_call_get_report(vgw_call *call, vgw_call_report *report);
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API void vgw_call_resume(vgw_call *call);
 
+/** Is its body a form (multipart/form-data) instead of JSON?
+ *  Threads: any.  Blocks: never.  Errors: none.  Since: 0.1 */
+VGW_API bool vgw_operation_is_form(vgw_operation operation);
+
 /** Did the request ask for a stream? Then its answer is best written by a front that streams.
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API bool vgw_call_is_stream(const vgw_call *call);
@@ -272,6 +286,20 @@ VGW_API bool vgw_call_is_stream(const vgw_call *call);
 /** Is it still waiting for its model to be brought up?
  *  Threads: owner of the loop.  Blocks: never.  Errors: none.  Since: 0.1 */
 VGW_API bool vgw_call_is_waiting(const vgw_call *call);
+
+/** Where a call stands that waits for its model. */
+typedef struct vgw_call_wait {
+	size_t size;         /* sizeof(vgw_call_wait) */
+	const char *model;   /* borrowed while it waits */
+	uint32_t position;   /* among the requests for this model; 1 is the next */
+	uint32_t reserved0;
+	int64_t eta_ms;      /* until the model is expected to serve, by earlier loads; -1: unknown */
+} vgw_call_wait;
+
+/** For those who want to tell the client: false, and nothing in *wait, when it does not wait.
+ *  Owns: wait->model is the call's.  Threads: owner of the loop.  Blocks: never for long (a short lock).
+ *  Errors: none.  Since: 0.1 */
+VGW_API bool vgw_call_get_wait(const vgw_call *call, vgw_call_wait *wait);
 
 /** Have it fail: the engine's connection is closed, the client gets the fault as an answer, or as an error event when
  *  its answer has begun. The events come as after any fault.

@@ -39,6 +39,21 @@ typedef enum vgw_balance {
 	VGW_BALANCE_FORCE_INT32 = 0x7fffffff
 } vgw_balance;
 
+/* How an engine is made to tell what a stream costs, for those whose tokens are counted: XX(NAME, text). */
+#define VGW_USAGE_MAP(XX)                                                                             \
+	XX(AUTO, "auto")             /* continuous, but only final for https: another's API refuses what it does not know */ \
+	XX(CONTINUOUS, "continuous") /* in each event, as vLLM can: exact for streams that break off */ \
+	XX(FINAL, "final")           /* in a last event */                                            \
+	XX(OFF, "off")               /* not at all: its events are counted */
+
+typedef enum vgw_usage {
+#define XX(name, text) VGW_USAGE_##name,
+	VGW_USAGE_MAP(XX)
+#undef XX
+	VGW_USAGE_COUNT,
+	VGW_USAGE_FORCE_INT32 = 0x7fffffff
+} vgw_usage;
+
 /** One model. Zero is the default of every field; `name` and `kind` are required. Everything is copied. */
 typedef struct vgw_model_options {
 	size_t size;               /* set by VGW_MODEL_OPTIONS_INIT */
@@ -69,6 +84,10 @@ typedef struct vgw_model_options {
 	uint32_t max_loras;        /* adapters loaded on one replica at a time; 0 = 1 */
 	uint32_t lora_timeout_ms;  /* a request waits so long for its adapter: for a slot, then for the load; 0 = 1 min */
 	uint32_t tensor_parallel;  /* devices an engine takes, of those it may run on; 0: as its arguments say */
+	vgw_usage usage;           /* how its engine is made to tell what a stream costs */
+	uint32_t reserved1;        /* must be 0 */
+	const char *fallback;      /* model or alias that answers when this one would not soon; NULL: none */
+	int64_t fallback_after_ms; /* how long a request waits for its model before; 0: not at all */
 } vgw_model_options;
 
 #define VGW_MODEL_OPTIONS_INIT { .size = sizeof(vgw_model_options) }

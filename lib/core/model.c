@@ -140,6 +140,15 @@ static uint32_t width_of(const json_t *backend)
 	return read_width(json_object_get(backend, "command")) * read_width(json_object_get(backend, "args"));
 }
 
+static bool is_https(const json_t *backend)
+{
+	const char *url = json_string_value(json_array_get(json_object_get(backend, "urls"), 0));
+
+	if (!url)
+		url = json_string_value(json_object_get(backend, "url"));
+	return url && strncmp(url, "https:", 6) == 0;
+}
+
 static vgw_status read_backend(vgw_model *model, vgw_error *err)
 {
 	json_error_t why;
@@ -149,7 +158,9 @@ static vgw_status read_backend(vgw_model *model, vgw_error *err)
 
 	if (!json_is_object(object))
 		status = vgw_error_set(err, VGW_INVALID, 0, "model '%s': its backend is no JSON object", model->name);
-	else if (key && *key && !(model->upstream_auth = vgw__printf("Bearer %s", key)))
+	else if (model->usage == VGW_USAGE_AUTO)
+		model->usage = is_https(object) ? VGW_USAGE_FINAL : VGW_USAGE_CONTINUOUS;
+	if (status == VGW_OK && key && *key && !(model->upstream_auth = vgw__printf("Bearer %s", key)))
 		status = VGW_NOMEM;
 	model->width = model->tensor_parallel ? model->tensor_parallel : width_of(object);
 	json_decref(object);
@@ -207,6 +218,9 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	if ((unsigned)options.balance >= VGW_BALANCE_COUNT)
 		return vgw_error_set(err, VGW_INVALID, 0, "model '%s': there is no way to balance of number %d",
 			options.name, (int)options.balance);
+	if ((unsigned)options.usage >= VGW_USAGE_COUNT)
+		return vgw_error_set(err, VGW_INVALID, 0, "model '%s': there is no way to tell usage of number %d",
+			options.name, (int)options.usage);
 	model = vgw__alloc(sizeof(*model));
 	if (!model)
 		return vgw_error_set(err, VGW_NOMEM, 0, "model");
@@ -216,6 +230,8 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	model->max_loras = options.max_loras ? options.max_loras : 1;
 	model->lora_timeout_ms = options.lora_timeout_ms ? options.lora_timeout_ms : LORA_TIMEOUT_MS;
 	model->tensor_parallel = options.tensor_parallel;
+	model->usage = options.usage;
+	model->fallback_after_ms = options.fallback_after_ms;
 	model->name = vgw__strdup(options.name);
 	model->served_name = vgw__strdup(options.served_name ? options.served_name : options.name);
 	model->kind = vgw__strdup(options.kind);
@@ -223,6 +239,8 @@ vgw_status vgw__model_new(vgw_model **out, const vgw_model_options *given, vgw_e
 	status = VGW_NOMEM;
 	if (model->name && model->served_name && model->kind && model->backend_json)
 		status = read_backend(model, err);
+	if (status == VGW_OK && options.fallback)
+		status = (model->fallback = vgw__strdup(options.fallback)) ? VGW_OK : VGW_NOMEM;
 	if (status == VGW_OK)
 		status = read_sleep(model, &options, err);
 	if (status == VGW_OK && options.defaults_json)
@@ -317,6 +335,7 @@ void vgw__model_free(vgw_model *model)
 	free_strings(&model->strip);
 	free_strings(&model->groups);
 	free_strings(&model->devices);
+	vgw__free(model->fallback);
 	vgw__free(model->sleep_mode);
 	vgw__free(model->sleep_canary);
 	vgw__free(model->upstream_auth);

@@ -50,6 +50,9 @@ struct vgw_model {
 	int64_t lora_timeout_ms;
 	uint32_t tensor_parallel; /* as given; 0: not */
 	uint32_t width; /* the same, or what its backend says; never 0 */
+	vgw_usage usage; /* never AUTO */
+	char *fallback; /* NULL: none */
+	int64_t fallback_after_ms;
 	bool is_unlisted;
 	bool is_pinned;
 };
@@ -62,6 +65,13 @@ static inline const vgw_model *vgw__model_get_host(const vgw_model *model)
 
 /* Would an engine started for one serve the other? Then a reload leaves it alone. */
 bool vgw__model_is_same_engine(const vgw_model *a, const vgw_model *b);
+
+enum { VGW__FALLBACKS_MAX = 8 }; /* in a chain */
+
+/* The model that answers instead; NULL: none. */
+const vgw_model *vgw__registry_get_fallback(const vgw_registry *registry, const vgw_model *model);
+/* INVALID: a chain that leads to no model, back to its beginning, or on for too long. */
+vgw_status vgw__registry_check_fallbacks(const vgw_registry *registry, vgw_error *err);
 
 /* Used by the registry. An adapter has the lists, the balance and the credentials of its base, which must outlive it;
  * its served name is its own name: what an engine calls it is for the gateway to say. */

@@ -168,3 +168,35 @@ const vgw_model *vgw_registry_find(const vgw_registry *registry, const char *nam
 {
 	return vgw_router_find(registry->router, name, len);
 }
+
+/* --- fallbacks ---------------------------------------------------------------------------------------------------- */
+
+const vgw_model *vgw__registry_get_fallback(const vgw_registry *registry, const vgw_model *model)
+{
+	return model->fallback ? vgw_registry_find(registry, model->fallback, strlen(model->fallback)) : NULL;
+}
+
+vgw_status vgw__registry_check_fallbacks(const vgw_registry *registry, vgw_error *err)
+{
+	for (size_t i = 0; i < registry->count; i++) {
+		const vgw_model *at = registry->models[i];
+		size_t steps = 0;
+
+		for (; at->fallback; steps++) {
+			const vgw_model *next = vgw__registry_get_fallback(registry, at);
+
+			if (!next)
+				return vgw_error_set(err, VGW_INVALID, 0, "model '%s' falls back to '%s', which is no model",
+					at->name, at->fallback);
+			if (next == registry->models[i])
+				return vgw_error_set(err, VGW_INVALID, 0,
+					"model '%s' falls back to itself over %zu others", next->name, steps);
+			if (steps == VGW__FALLBACKS_MAX)
+				return vgw_error_set(err, VGW_INVALID, 0,
+					"the fallbacks of model '%s' are a chain of more than %d", registry->models[i]->name,
+					VGW__FALLBACKS_MAX);
+			at = next;
+		}
+	}
+	return VGW_OK;
+}

@@ -51,7 +51,8 @@ vgw_status vgw__allowance_begin(vgw_call *call, const vgw_request *request, cons
 		return vgw_error_set(err, VGW_NOMEM, 0, "call");
 	call->allowance = allowance;
 	allowance->principal = vgw_principal_ref(principal);
-	allowance->prompt_estimate = request->body_len / BYTES_A_TOKEN;
+	if (!vgw_operation_is_form(request->operation)) /* files are no text */
+		allowance->prompt_estimate = request->body_len / BYTES_A_TOKEN;
 	tokens = allowance->prompt_estimate;
 	if (generates(request->operation))
 		tokens += estimate_completion(scan);

@@ -3,6 +3,7 @@
 #include "gateway/call.h"
 
 #include "gateway/allowance.h"
+#include "gateway/fallback.h"
 #include "gateway/fault.h"
 #include "gateway/head.h"
 #include "util/alloc.h"
@@ -37,7 +38,7 @@ void vgw__call_drop_upstream(vgw_call *call)
 	vgw__attempt_end(call);
 }
 
-static void release_lease(vgw_call *call)
+void vgw__call_release_lease(vgw_call *call)
 {
 	if (call->waiter)
 		vgw__waiter_cancel(call->waiter);
@@ -55,7 +56,7 @@ void vgw__call_discard(vgw_call *call)
 	struct vgw__shard *shard = call->seat->shard;
 
 	vgw__call_drop_upstream(call);
-	release_lease(call);
+	vgw__call_release_lease(call);
 	vgw_timer_cancel(call->worker->loop, &call->deadline);
 	vgw_defer_cancel(call->worker->loop, &call->answer);
 	vgw__list_remove(&call->link);
@@ -64,9 +65,8 @@ void vgw__call_discard(vgw_call *call)
 	if (call->is_counted)
 		vgw__gauge(&shard->open_streams, -1);
 	vgw__allowance_free(call);
-	if (call->withhold)
-		vgw__withhold_fini(call->withhold);
-	vgw__free(call->withhold);
+	vgw__fallback_free(call);
+	vgw__call_end_concealing(call);
 	vgw__targets_unref(call->targets);
 	vgw__view_unref(call->view);
 	vgw__buf_fini(&call->scratch);
@@ -172,25 +172,6 @@ enum vgw__flow vgw__call_deliver(vgw_call *call, const void *data, size_t len)
 	call->is_paused = call->events.on_data(call->user, data, len) == VGW_FLOW_FULL && !call->is_cancelled;
 	call->is_telling = false;
 	return call->is_paused ? VGW__FLOW_FULL : VGW__FLOW_GO;
-}
-
-static void emit(void *user, const void *data, size_t len)
-{
-	(void)vgw__call_deliver(user, data, len);
-}
-
-enum vgw__flow vgw__call_deliver_stream(vgw_call *call, const char *data, size_t len)
-{
-	if (!call->withhold)
-		return vgw__call_deliver(call, data, len);
-	vgw__withhold_feed(call->withhold, data, len, emit, call);
-	return call->is_paused ? VGW__FLOW_FULL : VGW__FLOW_GO;
-}
-
-void vgw__call_end_stream(vgw_call *call)
-{
-	if (call->withhold)
-		vgw__withhold_end(call->withhold, emit, call);
 }
 
 /* Too late for a status: an error event, at a place where the client's parser takes it for one, and a bad end. */
@@ -350,6 +331,8 @@ void vgw__call_send(vgw_call *call, const char *why)
 
 	if (!vgw__attempt_begin(call)) {
 		call->target = failed;
+		if (vgw__fallback_take(call))
+			return;
 		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, why ? why : "every replica of the model is being drained");
 		return;
 	}
@@ -386,6 +369,19 @@ bool vgw_call_is_stream(const vgw_call *call)
 bool vgw_call_is_waiting(const vgw_call *call)
 {
 	return call->state == VGW__CALL_LEASE || call->state == VGW__CALL_ADAPTER;
+}
+
+bool vgw_call_get_wait(const vgw_call *call, vgw_call_wait *wait)
+{
+	struct vgw__place_in_line place;
+
+	if (call->state != VGW__CALL_LEASE || !call->waiter || wait->size < sizeof(*wait))
+		return false;
+	vgw__waiter_get_place(call->waiter, &place);
+	wait->model = call->seat->model->name;
+	wait->position = place.position;
+	wait->eta_ms = place.eta_ms;
+	return true;
 }
 
 void vgw_call_fail(vgw_call *call, vgw_fault fault, const char *text)

@@ -15,8 +15,10 @@
 #define VGW_GATEWAY_CALL_H
 
 #include "gateway/worker.h"
+#include "json/form.h"
 #include "json/splice.h"
 #include "json/sse.h"
+#include "json/usage_cut.h"
 #include "json/withhold.h"
 #include "util/buf.h"
 
@@ -46,10 +48,18 @@ struct vgw__outgoing {
 	struct vgw__header headers[VGW__UPSTREAM_HEADERS];
 	size_t header_count;
 	size_t body_count;
+	char form_type[VGW__FORM_TYPE_BYTES]; /* Content-Type of a form */
 	struct vgw__span body[];
 };
 
+/* The engine's bytes pass both, in this order. */
+struct vgw__concealed {
+	struct vgw__usage_cut cut;
+	struct vgw__withhold withhold;
+};
+
 struct vgw__allowance;
+struct vgw__fallback;
 
 struct vgw_call {
 	struct vgw__list link; /* in worker->calls */
@@ -67,7 +77,8 @@ struct vgw_call {
 	struct vgw__upstream_call *upstream;
 	struct vgw__allowance *allowance; /* NULL: nobody in particular asks */
 	void (*on_permit)(vgw_call *call); /* after LIMIT */
-	struct vgw__withhold *withhold; /* of a stream whose usage the client did not ask for; NULL: all passes */
+	struct vgw__fallback *fallback; /* NULL: its model has none */
+	struct vgw__concealed *concealed; /* of a stream whose usage the client did not ask for; NULL: all passes */
 	uint64_t tried;               /* bit per place in the set */
 	struct vgw__span prompt;      /* of the body, until it was sent; only when PREFIX goes by it */
 	uint64_t key;                 /* STICKY: the session's; PREFIX: what comes before the prompt */
@@ -88,7 +99,8 @@ struct vgw_call {
 	bool is_telling; /* the front's callback is below us on the stack */
 	bool is_cancelled; /* by the front, in a callback: not another word */
 	bool is_head;     /* PASSTHROUGH: the answer has no body, whatever length it tells */
-	bool hides_usage; /* we made the engine tell it, the client did not ask */
+	bool hides_usage;   /* at the end of a stream: we made the engine tell it, the client did not ask */
+	bool hides_running; /* the same of what each event has cost so far */
 
 	vgw_timer deadline;
 	vgw_defer answer;
@@ -125,6 +137,10 @@ struct vgw_call {
 void vgw__call_enter(vgw_call *call, enum vgw__call_state state);
 
 vgw_call *vgw__call_of_link(struct vgw__list *link);
+
+/* Wait for the model's lease, or go on at once. */
+vgw_status vgw__call_ask_for_lease(vgw_call *call, vgw_error *err);
+void vgw__call_release_lease(vgw_call *call);
 
 /* Send it to a target not tried yet; without one the call fails for `why`. */
 void vgw__call_send(vgw_call *call, const char *why);
@@ -169,6 +185,10 @@ void vgw__call_time_events(vgw_call *call, uint64_t count);
 struct vgw__usage vgw__call_get_usage(vgw_call *call);
 void vgw__call_record(vgw_call *call, vgw_fault fault, const struct vgw__usage *usage);
 vgw_call_report vgw__call_report(const vgw_call *call, vgw_fault fault, bool is_clean, const struct vgw__usage *usage);
+
+/* conceal.c: false: no memory. */
+bool vgw__call_begin_concealing(vgw_call *call);
+void vgw__call_end_concealing(vgw_call *call); /* idempotent */
 
 /* Bytes of a stream, less what the client did not ask for. */
 enum vgw__flow vgw__call_deliver_stream(vgw_call *call, const char *data, size_t len);

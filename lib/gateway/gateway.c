@@ -205,7 +205,9 @@ vgw_status vgw_gateway_apply(vgw_gateway *gateway, vgw_registry *registry, vgw_e
 	vgw_status status;
 
 	vgw__error_reset(err);
-	status = vgw_residency_apply(gateway->residency, registry, err);
+	status = vgw__registry_check_fallbacks(registry, err);
+	if (status == VGW_OK)
+		status = vgw_residency_apply(gateway->residency, registry, err);
 	if (status != VGW_OK)
 		return status;
 	snapshot = new_snapshot(gateway, registry);

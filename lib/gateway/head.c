@@ -4,6 +4,7 @@
 #include "gateway/head.h"
 
 #include "gateway/allowance.h"
+#include "gateway/fallback.h"
 #include "util/alloc.h"
 #include "util/clock.h"
 
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+enum { FALLBACK_BYTES = 256 };
 
 /* Response headers that go on to the client. */
 static const char *const allowed[] = {
@@ -235,10 +238,15 @@ static void add_replica(struct vgw__held_head *head, const vgw_call *call)
 
 void vgw__head_add_ours(struct vgw__held_head *head, const vgw_call *call)
 {
+	char fallback[FALLBACK_BYTES];
+
 	add_text(head, "x-request-id", call->request_id);
 	add_text(head, "x-vllmgw-model", call->seat->model->name);
 	if (call->target && head->header_count < VGW__HEAD_HEADERS)
 		add_replica(head, call);
+	vgw__fallback_print(call, fallback, sizeof(fallback));
+	if (*fallback)
+		add_text(head, "x-vllmgw-fallback", fallback);
 	add_timing(head, call);
 	vgw__allowance_add_headers(head, call);
 }

@@ -15,7 +15,7 @@ static bool must_tell_usage(const vgw_call *call)
 {
 	const vgw_model *model = call->seat->model;
 
-	if (!call->allowance || !call->is_stream ||
+	if (!call->allowance || !call->is_stream || model->usage == VGW_USAGE_OFF ||
 		(call->operation != VGW_OPERATION_CHAT_COMPLETIONS &&
 			call->operation != VGW_OPERATION_COMPLETIONS))
 		return false;
@@ -33,7 +33,7 @@ static vgw_status splice(
 	const struct vgw__scan *scan = &reading->scan;
 	const vgw_model *model = call->seat->model;
 	const char *served_name = call->seat->adapter ? call->seat->adapter->slot : model->served_name;
-	bool was_wanted = false;
+	struct vgw__usage_asked asked;
 	vgw_status status = VGW_OK;
 
 	if (strcmp(served_name, "*") != 0 &&
@@ -44,8 +44,9 @@ static vgw_status splice(
 	if (status == VGW_OK && scan->body[VGW__BODY_PRIORITY].kind != 0)
 		status = vgw__splice_remove(out, "priority", err);
 	if (status == VGW_OK && must_tell_usage(call)) {
-		status = vgw__splice_include_usage(out, &was_wanted, err);
-		call->hides_usage = !was_wanted;
+		status = vgw__splice_include_usage(out, model->usage == VGW_USAGE_CONTINUOUS, &asked, err);
+		call->hides_usage = !asked.at_end;
+		call->hides_running = model->usage == VGW_USAGE_CONTINUOUS && !asked.in_each;
 	}
 	for (size_t i = 0; status == VGW_OK && i < model->strip.count; i++)
 		status = vgw__splice_remove(out, model->strip.items[i], err);
@@ -53,6 +54,27 @@ static vgw_status splice(
 		status = vgw__splice_add_default(out, model->defaults[i].name, model->defaults[i].text,
 			strlen(model->defaults[i].text), err);
 	return status;
+}
+
+/* "*": the engine knows models by their clients' names. */
+static vgw_status splice_form(vgw_call *call, struct vgw__reading *reading, struct vgw__segment *segments, size_t *count,
+	vgw_error *err)
+{
+	const char *served = call->seat->adapter ? call->seat->adapter->slot : call->seat->model->served_name;
+	bool stays = strcmp(served, "*") == 0 || (reading->form.has_model && strcmp(reading->name, served) == 0);
+
+	return vgw__form_set_model(&reading->form, stays ? NULL : served, &call->scratch, segments, count, err);
+}
+
+static vgw_status splice_json(vgw_call *call, struct vgw__reading *reading, struct vgw__segment *segments, size_t *count,
+	vgw_error *err)
+{
+	struct vgw__splice edits;
+	vgw_status status;
+
+	vgw__splice_init(&edits, &reading->scan, &call->scratch);
+	status = splice(call, reading, &edits, err);
+	return status == VGW_OK ? vgw__splice_finish(&edits, segments, count, err) : status;
 }
 
 static void add_header(struct vgw__outgoing *out, const char *name, const char *value)
@@ -80,29 +102,27 @@ static bool is_traceparent(const char *text)
 static vgw_status make_body(vgw_call *call, struct vgw__reading *reading, const vgw_request *request,
 	struct vgw__segment *segments, size_t *count, vgw_error *err)
 {
-	struct vgw__splice edits;
-	vgw_status status;
-
 	vgw__buf_init(&call->scratch, SCRATCH_MAX_BYTES);
 	if (call->operation == VGW_OPERATION_PASSTHROUGH) {
 		segments[0] = (struct vgw__segment){request->body, request->body_len};
 		*count = request->body_len ? 1 : 0;
 		return VGW_OK;
 	}
-	vgw__splice_init(&edits, &reading->scan, &call->scratch);
-	status = splice(call, reading, &edits, err);
-	return status == VGW_OK ? vgw__splice_finish(&edits, segments, count, err) : status;
+	return reading->is_form ? splice_form(call, reading, segments, count, err)
+				: splice_json(call, reading, segments, count, err);
 }
 
-static void address(struct vgw__outgoing *out, const vgw_request *request)
+static void address(struct vgw__outgoing *out, const struct vgw__reading *reading, const vgw_request *request)
 {
 	bool is_passthrough = request->operation == VGW_OPERATION_PASSTHROUGH;
 
 	out->method = is_passthrough ? request->method : "POST";
 	out->path = is_passthrough ? request->path : vgw__operation_path(request->operation);
 	out->has_body = !is_passthrough || request->body_len;
+	if (reading->is_form)
+		vgw__form_print_type(&reading->form, out->form_type);
 	if (!is_passthrough)
-		add_header(out, "content-type", "application/json");
+		add_header(out, "content-type", reading->is_form ? out->form_type : "application/json");
 	else if (request->body_len)
 		add_header(out, "content-type", request->content_type);
 }
@@ -122,7 +142,7 @@ vgw_status vgw__outgoing_prepare(
 	for (size_t i = 0; i < count; i++)
 		call->outgoing->body[i] = (struct vgw__span){segments[i].data, segments[i].len};
 	call->outgoing->body_count = count;
-	address(call->outgoing, request);
+	address(call->outgoing, reading, request);
 	add_header(call->outgoing, "accept", request->accept);
 	add_header(call->outgoing, "x-request-id", call->request_id);
 	if (is_traceparent(request->traceparent)) {

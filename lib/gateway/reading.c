@@ -17,21 +17,43 @@ vgw_status vgw__reading_scan(struct vgw__reading *reading, const vgw_gateway_opt
 		return vgw_error_set_fault(err, VGW_INVALID, VGW_FAULT_REQUEST_TOO_LARGE,
 			"the body has %zu bytes, the limit is %llu", request->body_len,
 			(unsigned long long)limits->max_body_bytes);
+	reading->is_form = vgw_operation_is_form(request->operation);
+	if (reading->is_form) {
+		reading->scan = (struct vgw__scan){ .data = "" };
+		status = vgw__form_scan(&reading->form, request->content_type ? request->content_type : "",
+			request->body, request->body_len, err);
+		reading->is_stream = reading->form.is_stream;
+		return status;
+	}
 	status = vgw__scan_body(&reading->scan, request->body, request->body_len, &options, err);
 	if (status == VGW_OK)
 		status = vgw__scan_get_stream(&reading->scan, &reading->is_stream, err);
 	return status;
 }
 
+static bool names_model(const struct vgw__reading *reading)
+{
+	return reading->is_form ? reading->form.has_model : reading->scan.body[VGW__BODY_MODEL].kind != 0;
+}
+
+static vgw_status read_name(struct vgw__reading *reading, vgw_error *err)
+{
+	if (reading->is_form)
+		return vgw__form_get_model(&reading->form, reading->name, &reading->name_len, err);
+	return vgw__scan_get_name(&reading->scan, VGW__BODY_MODEL, reading->name, &reading->name_len, err);
+}
+
+vgw_status vgw__reading_take_name(struct vgw__reading *reading, vgw_error *err)
+{
+	return names_model(reading) ? read_name(reading, err) : VGW_OK;
+}
+
 /* The front has told the model. What the body says of it is read all the same: it may have to be replaced. */
 static vgw_status take_model(struct vgw__reading *reading, vgw_registry *registry, const char *name,
 	const vgw_model **model, vgw_error *err)
 {
-	vgw_status status = VGW_OK;
+	vgw_status status = vgw__reading_take_name(reading, err);
 
-	if (reading->scan.body[VGW__BODY_MODEL].kind != 0)
-		status = vgw__scan_get_name(
-			&reading->scan, VGW__BODY_MODEL, reading->name, &reading->name_len, err);
 	if (status != VGW_OK)
 		return status;
 	*model = vgw_registry_find(registry, name, strlen(name));
@@ -45,14 +67,13 @@ static vgw_status take_model(struct vgw__reading *reading, vgw_registry *registr
 static vgw_status look_up_model(
 	struct vgw__reading *reading, struct vgw__view *view, const vgw_model **model, vgw_error *err)
 {
-	bool is_named = reading->scan.body[VGW__BODY_MODEL].kind != 0;
 	vgw_registry *registry = view->snapshot->registry;
 	vgw_status status;
 
-	*model = is_named ? NULL : vgw_registry_find(registry, NULL, 0);
+	*model = names_model(reading) ? NULL : vgw_registry_find(registry, NULL, 0);
 	if (*model)
 		return VGW_OK;
-	status = vgw__scan_get_name(&reading->scan, VGW__BODY_MODEL, reading->name, &reading->name_len, err);
+	status = read_name(reading, err);
 	if (status != VGW_OK)
 		return status;
 	*model = vgw_registry_find(registry, reading->name, reading->name_len);
@@ -87,7 +108,7 @@ vgw_status vgw__reading_scan_again(struct vgw__reading *reading, const vgw_gatew
 		.extra = reading->spans,
 	};
 
-	if (!model->default_count && !model->strip.count)
+	if (reading->is_form || (!model->default_count && !model->strip.count))
 		return VGW_OK;
 	if (model->default_count + model->strip.count > VGW__EXTRA_NAMES)
 		return vgw_error_set(err, VGW_INVALID, 0,

@@ -5,6 +5,7 @@
  *     │                  └── anything else ─► HOLD: complete? then head and body in one go
  *     └── error page ────► DIGEST: a sentence of it goes into our own error body */
 #include "gateway/call.h"
+#include "gateway/fallback.h"
 #include "gateway/head.h"
 #include "util/alloc.h"
 #include "util/clock.h"
@@ -32,14 +33,6 @@ static void on_sent(void *user)
 	call->is_sent = true;
 	if (!call->seat->adapter || call->head_ns)
 		let_request_go(call);
-}
-
-static bool begin_withholding(vgw_call *call)
-{
-	call->withhold = vgw__alloc(sizeof(*call->withhold));
-	if (call->withhold)
-		vgw__withhold_init(call->withhold);
-	return call->withhold != NULL;
 }
 
 static void on_head(void *user, const struct vgw__response_head *head)
@@ -89,7 +82,7 @@ static void on_head(void *user, const struct vgw__response_head *head)
 	}
 	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__sse_init(&call->sse, call->worker->gateway->options.max_event_bytes);
-	if (call->hides_usage && !begin_withholding(call)) {
+	if (!vgw__call_begin_concealing(call)) {
 		vgw__call_fail(call, VGW_FAULT_OUT_OF_MEMORY, NULL);
 		return;
 	}
@@ -203,7 +196,7 @@ static void fail_before_head(vgw_call *call, const struct vgw__upstream_result *
 	if (repeat != VGW__REPEAT_UNSAFE) {
 		if (repeat == VGW__REPEAT_GO)
 			vgw__call_send(call, result->why);
-		else
+		else if (!vgw__fallback_take(call))
 			vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, result->why);
 		return;
 	}

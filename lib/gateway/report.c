@@ -2,6 +2,7 @@
 /* What a call that ended leaves behind: counters, the principal's account, the report to the front. */
 #include "gateway/allowance.h"
 #include "gateway/call.h"
+#include "gateway/fallback.h"
 #include "observe/genai.h"
 #include "util/clock.h"
 
@@ -21,7 +22,7 @@ static uint64_t count_events(const vgw_call *call)
 {
 	if (!call->is_sse)
 		return 0;
-	return call->sse.events - (call->withhold ? call->withhold->dropped : 0);
+	return call->sse.events - (call->concealed ? call->concealed->withhold.dropped : 0);
 }
 
 /* What came in one piece shares the time since the piece before it. The end's mark is no token. */
@@ -126,6 +127,7 @@ vgw_call_report vgw__call_report(const vgw_call *call, vgw_fault fault, bool is_
 		.is_estimated = call->is_estimated,
 		.limited = call->limited,
 		.limit_us = limit_us(call),
+		.fallback_from = call->fallback && call->fallback->count ? call->fallback->left[0]->name : "",
 	};
 }
 

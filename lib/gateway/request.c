@@ -3,6 +3,7 @@
  * the request is told by the return value, before anything was begun. */
 #include "gateway/allowance.h"
 #include "gateway/call.h"
+#include "gateway/fallback.h"
 #include "gateway/fault.h"
 #include "gateway/reading.h"
 #include "util/alloc.h"
@@ -21,6 +22,18 @@ static const char *const paths[VGW_OPERATION_COUNT] = {
 const char *vgw__operation_path(vgw_operation operation)
 {
 	return paths[operation];
+}
+
+bool vgw_operation_is_form(vgw_operation operation)
+{
+	switch (operation) {
+#define XX(name, path) case VGW_OPERATION_##name:
+	VGW_FORM_OPERATION_MAP(XX)
+#undef XX
+		return true;
+	default:
+		return false;
+	}
 }
 
 static void make_request_id(vgw_call *call, const char *given)
@@ -50,7 +63,8 @@ static void go_on(vgw_call *call)
 	call->has_lease = true;
 	call->leased_ns = vgw__now_ns();
 	if (!targets || !targets->count) {
-		vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, "the model has no endpoint");
+		if (!vgw__fallback_take(call))
+			vgw__call_fail(call, VGW_FAULT_UPSTREAM_UNAVAILABLE, "the model has no endpoint");
 		return;
 	}
 	call->targets = vgw__targets_ref(targets);
@@ -67,6 +81,8 @@ static void on_granted(void *user, vgw_status status, uint64_t cuts, const vgw_e
 		go_on(call);
 		return;
 	}
+	if (vgw_error_get_fault(why) != VGW_FAULT_SHUTTING_DOWN && vgw__fallback_take(call))
+		return;
 	call->retry_after = why->retry_after;
 	vgw__call_fail(call, vgw_error_get_fault(why), why->text);
 }
@@ -83,7 +99,7 @@ static int get_wish(const vgw_principal *principal)
 	}
 }
 
-static vgw_status ask_for_lease(vgw_call *call, vgw_error *err)
+vgw_status vgw__call_ask_for_lease(vgw_call *call, vgw_error *err)
 {
 	const vgw_principal *principal = call->allowance ? call->allowance->principal : NULL;
 	const struct vgw__wish wish = {
@@ -95,7 +111,8 @@ static vgw_status ask_for_lease(vgw_call *call, vgw_error *err)
 	call->cuts = vgw__resident_cuts(call->seat->resident);
 	if (vgw__gate_enter(call->seat->resident)) {
 		go_on(call);
-		call->leased_ns = call->begun_ns; /* an open gate is no wait */
+		if (call->state == VGW__CALL_HEAD && !(call->fallback && call->fallback->count))
+			call->leased_ns = call->begun_ns; /* an open gate is no wait */
 		return VGW_OK;
 	}
 	vgw__call_enter(call, VGW__CALL_LEASE);
@@ -104,6 +121,7 @@ static vgw_status ask_for_lease(vgw_call *call, vgw_error *err)
 	if (!call->waiter)
 		return err->status;
 	vgw__call_watch_deadline(call);
+	vgw__fallback_watch(call);
 	return VGW_OK;
 }
 
@@ -112,7 +130,7 @@ static void on_permit(vgw_call *call)
 {
 	vgw_error err = VGW_ERROR_INIT;
 
-	if (ask_for_lease(call, &err) == VGW_OK)
+	if (vgw__call_ask_for_lease(call, &err) == VGW_OK)
 		return;
 	call->retry_after = err.retry_after;
 	vgw__call_fail(call, vgw_error_get_fault(&err), err.text);
@@ -188,6 +206,7 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	err = err ? err : &local;
 	vgw__error_reset(err);
 	reading.is_stream = false;
+	reading.is_form = false;
 	status = check(given, &request, events, err);
 	if (status == VGW_OK && !view)
 		status = vgw_error_set_fault(
@@ -212,9 +231,11 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	status = vgw__allowance_begin(call, &request, &reading.scan, err);
 	if (status == VGW_OK)
 		status = vgw__outgoing_prepare(call, &reading, &request, err);
+	if (status == VGW_OK)
+		status = vgw__fallback_begin(call, &request, err);
 	vgw__attempt_prepare(call, &reading.scan, request.session);
 	if (status == VGW_OK && vgw__allowance_ask(call, &request, on_permit) == VGW__PERMIT_GO)
-		status = ask_for_lease(call, err);
+		status = vgw__call_ask_for_lease(call, err);
 	if (status != VGW_OK) {
 		vgw__count_code(call->seat->shard, vgw_fault_get_info(vgw_error_get_fault(err))->http);
 		vgw__call_discard(call);

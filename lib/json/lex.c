@@ -48,6 +48,17 @@ static inline size_t utf8_length(const unsigned char *p, const unsigned char *en
 	return (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90) ? 0 : 4;
 }
 
+bool vgw__lex_is_utf8(const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	const unsigned char *end = p + len;
+	size_t step = 1;
+
+	for (; p < end && step; p += step)
+		step = *p < 0x80 ? 1 : utf8_length(p, end);
+	return step != 0;
+}
+
 bool vgw__lex_unexpected(struct vgw__lex *lex, const char *reason)
 {
 	if (lex->at == lex->end)

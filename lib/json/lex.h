@@ -50,6 +50,8 @@ static inline void vgw__lex_space(struct vgw__lex *lex)
  * character or a byte of 0x80 or more; `end` if there is none. */
 const unsigned char *vgw__lex_find_special(const unsigned char *p, const unsigned char *end);
 
+bool vgw__lex_is_utf8(const char *text, size_t len);
+
 /* Each of these starts at lex->at and leaves it behind what was read; false or ABSENT: see lex->fault. */
 bool vgw__lex_string(struct vgw__lex *lex); /* lex->at is at the opening quote */
 bool vgw__lex_colon(struct vgw__lex *lex);  /* with the whitespace on both sides */

@@ -196,48 +196,70 @@ vgw_status vgw__splice_remove(struct vgw__splice *splice, const char *name, vgw_
 
 /* --- usage in a stream --- */
 
-/* Into the client's stream_options, an object, without include_usage: true. */
-static vgw_status edit_stream_options(struct vgw__splice *splice, const struct vgw__json_span *options,
-	const struct vgw__scan *inner, const struct vgw__json_span *flag, vgw_error *err)
-{
-	static const char key[] = "\"include_usage\":";
-	struct vgw__splice_edit edit = { .text_at = splice->scratch->len };
-	bool ok = true;
+static const struct vgw__json_name flags[] = {
+	{ "include_usage", sizeof("include_usage") - 1 },
+	{ "continuous_usage_stats", sizeof("continuous_usage_stats") - 1 },
+};
 
-	if (flag->kind == VGW__JSON_ABSENT) {
-		edit.start = edit.end = options->start + inner->open;
-		ok = vgw__buf_append(splice->scratch, key, sizeof(key) - 1);
-	} else {
-		edit.start = options->start + flag->start;
-		edit.end = options->start + flag->end;
-	}
-	ok = ok && vgw__buf_append(splice->scratch, "true", 4);
-	if (flag->kind == VGW__JSON_ABSENT && inner->members)
-		ok = ok && vgw__buf_append(splice->scratch, ",", 1);
-	return ok ? add_edit(splice, options, &edit, err) : no_scratch(err);
+static bool append_flag(struct vgw__buf *out, size_t flag, bool is_followed)
+{
+	return vgw__buf_print(out, "\"%s\":true%s", flags[flag].text, is_followed ? "," : "");
 }
 
-vgw_status vgw__splice_include_usage(struct vgw__splice *splice, bool *was_wanted, vgw_error *err)
+/* The client's object with its flags replaced, those it lacks in front. */
+static bool print_options(struct vgw__buf *out, const struct vgw__scan *inner, const struct vgw__json_span *spans,
+	size_t count)
 {
-	static const struct vgw__json_name wanted = { "include_usage", sizeof("include_usage") - 1 };
-	static const char just_that[] = "{\"include_usage\":true}";
+	size_t missing = 0, first = count > 1 && spans[1].start < spans[0].start;
+	bool ok = vgw__buf_append(out, inner->data, inner->open);
+	uint32_t at = inner->open;
+
+	for (size_t i = 0; i < count; i++)
+		missing += spans[i].kind == VGW__JSON_ABSENT;
+	for (size_t i = 0; i < count; i++) {
+		if (spans[i].kind == VGW__JSON_ABSENT)
+			ok = ok && append_flag(out, i, --missing || inner->members);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct vgw__json_span *span = &spans[i ^ first];
+
+		if (span->kind == VGW__JSON_ABSENT)
+			continue;
+		ok = ok && vgw__buf_append(out, inner->data + at, span->start - at) && vgw__buf_append(out, "true", 4);
+		at = span->end;
+	}
+	return ok && vgw__buf_append(out, inner->data + at, inner->len - at);
+}
+
+vgw_status vgw__splice_include_usage(
+	struct vgw__splice *splice, bool is_continuous, struct vgw__usage_asked *asked, vgw_error *err)
+{
+	static const char at_end[] = "{\"include_usage\":true}";
+	static const char always[] = "{\"include_usage\":true,\"continuous_usage_stats\":true}";
 	const struct vgw__json_span *options = &splice->scan->body[VGW__BODY_STREAM_OPTIONS];
-	struct vgw__json_span flag;
-	struct vgw__scan_options inner_options = { .extra_count = 1, .extra_names = &wanted, .extra = &flag };
+	struct vgw__splice_edit edit = { .start = options->start, .end = options->end, .text_at = splice->scratch->len };
+	struct vgw__json_span spans[2];
+	struct vgw__scan_options inner_options = { .extra_count = 2, .extra_names = flags, .extra = spans };
 	struct vgw__scan inner;
 	vgw_status status;
 
-	*was_wanted = false;
+	*asked = (struct vgw__usage_asked){ .at_end = false };
 	if (options->kind == VGW__JSON_ABSENT || options->kind == VGW__JSON_NULL)
-		return vgw__splice_set(splice, "stream_options", just_that, sizeof(just_that) - 1, err);
+		return vgw__splice_set(splice, "stream_options", is_continuous ? always : at_end,
+			is_continuous ? sizeof(always) - 1 : sizeof(at_end) - 1, err);
 	if (options->kind != VGW__JSON_OBJECT)
 		return VGW_OK;
 	status = vgw__scan_body(&inner, splice->scan->data + options->start, options->end - options->start,
 		&inner_options, err);
 	if (status != VGW_OK)
 		return status;
-	*was_wanted = flag.kind == VGW__JSON_TRUE;
-	return *was_wanted ? VGW_OK : edit_stream_options(splice, options, &inner, &flag, err);
+	asked->at_end = spans[0].kind == VGW__JSON_TRUE;
+	asked->in_each = asked->at_end && spans[1].kind == VGW__JSON_TRUE;
+	if (asked->at_end && (asked->in_each || !is_continuous))
+		return VGW_OK;
+	if (!print_options(splice->scratch, &inner, spans, is_continuous ? 2 : 1))
+		return no_scratch(err);
+	return add_edit(splice, options, &edit, err);
 }
 
 /* --- putting together --- */

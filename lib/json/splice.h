@@ -62,11 +62,17 @@ VGW_CHECKED vgw_status vgw__splice_add_default(
 /* The member goes, with one comma. No member of that name, or cutting it twice, is no mistake. */
 VGW_CHECKED vgw_status vgw__splice_remove(struct vgw__splice *splice, const char *name, vgw_error *err);
 
-/* Make the engine report usage in a stream: stream_options.include_usage becomes true and the client's other
- * stream options stay. *was_wanted: the client asked for it itself, nothing changes. A stream_options that is
- * no object stays too: the engine refuses it. Two include_usage in one are refused as DUPLICATE_KEY. */
+/* What the client asked for itself. */
+struct vgw__usage_asked {
+	bool at_end;
+	bool in_each; /* event */
+};
+
+/* Make the engine report usage in a stream, at its end or in each event: stream_options.include_usage, and
+ * continuous_usage_stats, become true and the client's other stream options stay. A stream_options that is
+ * no object stays too: the engine refuses it. Two of one flag are refused as DUPLICATE_KEY. */
 VGW_CHECKED vgw_status vgw__splice_include_usage(
-	struct vgw__splice *splice, bool *was_wanted, vgw_error *err);
+	struct vgw__splice *splice, bool is_continuous, struct vgw__usage_asked *asked, vgw_error *err);
 
 /* The pieces to send one after the other: they borrow the body and the scratch buffer. */
 VGW_CHECKED vgw_status vgw__splice_finish(const struct vgw__splice *splice,

@@ -31,25 +31,6 @@ static const char *skip_space(const char *p, const char *end)
 	return p;
 }
 
-/* The only data line of an event; false: it has another shape. */
-static bool get_data(const char *p, const char *end, const char **data, size_t *len)
-{
-	const char *stop;
-
-	if (end - p < 5 || memcmp(p, "data:", 5) != 0)
-		return false;
-	p += 5;
-	for (stop = p; stop < end && *stop != '\n' && *stop != '\r'; stop++)
-		continue;
-	*data = p;
-	*len = (size_t)(stop - p);
-	for (; stop < end; stop++) {
-		if (*stop != '\n' && *stop != '\r')
-			return false;
-	}
-	return true;
-}
-
 static bool is_usage(const char *p, const char *end)
 {
 	static const struct vgw__json_name names[] = { { "choices", 7 }, { "usage", 5 } };
@@ -59,7 +40,7 @@ static bool is_usage(const char *p, const char *end)
 	const char *data;
 	size_t len;
 
-	if (!get_data(p, end, &data, &len) || vgw__scan_body(&scan, data, len, &options, NULL) != VGW_OK)
+	if (!vgw__event_get_data(p, end, &data, &len) || vgw__scan_body(&scan, data, len, &options, NULL) != VGW_OK)
 		return false;
 	if (spans[0].kind != VGW__JSON_ARRAY || spans[1].kind != VGW__JSON_OBJECT)
 		return false;
@@ -85,49 +66,6 @@ static enum verdict judge(const char *p, const char *end, bool is_whole)
 	if (!is_whole)
 		return UNDECIDED;
 	return is_usage(event, end) ? DROP : PASS;
-}
-
-/* --- where an event ends -------------------------------------------------------------------------------------- */
-
-static const char *find_line_end(const char *p, const char *end)
-{
-	const char *lf = memchr(p, '\n', (size_t)(end - p));
-	const char *cr;
-
-	end = lf ? lf : end;
-	cr = memchr(p, '\r', (size_t)(end - p));
-	return cr ? cr : end;
-}
-
-/* Behind the blank line that ends the event; NULL: it is not here yet. */
-static const char *find_event_end(struct vgw__withhold *withhold, const char *p, const char *end)
-{
-	while (p < end) {
-		bool is_end;
-
-		if (withhold->after_cr && *p == '\n') {
-			withhold->after_cr = false;
-			p++;
-			continue;
-		}
-		withhold->after_cr = false;
-		if (withhold->in_line || (*p != '\n' && *p != '\r')) {
-			p = find_line_end(p, end);
-			withhold->in_line = true;
-			if (p == end)
-				return NULL;
-		}
-		is_end = !withhold->in_line;
-		withhold->in_line = false;
-		withhold->after_cr = *p++ == '\r';
-		if (is_end && withhold->after_cr && p < end && *p == '\n') {
-			withhold->after_cr = false;
-			p++;
-		}
-		if (is_end)
-			return p;
-	}
-	return NULL;
 }
 
 /* --- the way through ------------------------------------------------------------------------------------------ */
@@ -175,13 +113,13 @@ void vgw__withhold_feed(struct vgw__withhold *withhold, const char *data, size_t
 	const char *run = data; /* from here to p: passes, not yet emitted */
 	const char *p = data;
 
-	if (len && *p == '\n' && withhold->after_cr && !withhold->passes && !withhold->held.len) {
-		withhold->after_cr = false; /* the rest of the last event's line end shares its fate */
+	if (len && *p == '\n' && withhold->event_end.after_cr && !withhold->passes && !withhold->held.len) {
+		withhold->event_end.after_cr = false; /* the rest of the last event's line end shares its fate */
 		p++;
 		run += withhold->was_dropped;
 	}
 	while (p < end) {
-		const char *stop = find_event_end(withhold, p, end);
+		const char *stop = vgw__event_end_find(&withhold->event_end, p, end);
 		const char *part = stop ? stop : end;
 		enum verdict verdict = withhold->passes ? PASS : UNDECIDED;
 

@@ -8,6 +8,7 @@
 #ifndef VGW_JSON_WITHHOLD_H
 #define VGW_JSON_WITHHOLD_H
 
+#include "json/event_end.h"
 #include "util/buf.h"
 
 #include <stdint.h>
@@ -17,8 +18,7 @@ struct vgw__withhold {
 	uint64_t dropped;     /* events taken out */
 	bool passes;          /* the event under way was let through */
 	bool was_dropped;     /* the last event that ended */
-	bool in_line;         /* not at the beginning of a line */
-	bool after_cr;        /* the last byte was a CR: a LF now belongs to it */
+	struct vgw__event_end event_end;
 };
 
 typedef void (*vgw__emit_fn)(void *user, const void *data, size_t len);

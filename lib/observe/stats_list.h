@@ -14,6 +14,7 @@ enum vgw__metric_twin { VGW__OWN, VGW__GENAI };
 	XX(events, "vllmgw_stream_events_total", OWN, "Server-sent events delivered.")                          \
 	XX(bytes_in, "vllmgw_request_bytes_total", OWN, "Bytes of request bodies received.")                    \
 	XX(bytes_out, "vllmgw_response_bytes_total", OWN, "Bytes of response bodies delivered.")                \
+	XX(fallbacks, "vllmgw_fallbacks_total", OWN, "Requests that another model answered instead of this one.") \
 	XX(attempts, "vllmgw_upstream_attempts_total", OWN, "Requests sent to engines, repeated ones included.") \
 	XX(prompt_tokens, "vllmgw_prompt_tokens_total", GENAI, "Prompt tokens the engines reported.")           \
 	XX(completion_tokens, "vllmgw_completion_tokens_total", GENAI, "Completion tokens the engines reported.")

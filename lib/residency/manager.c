@@ -199,6 +199,26 @@ static void observe(vgw_residency *residency)
 	}
 }
 
+/* For those who wait: by when, as far as earlier times tell. A default is no knowledge. */
+static void tell_waiters(vgw_residency *residency)
+{
+	int64_t now_ms = vgw_now_ms();
+
+	for (int32_t i = 0; i < residency->limits.models; i++) {
+		const struct vgw__engine *engine = residency->slots[i];
+		struct vgw__replica_view view;
+		const struct vgw__times *times;
+		int64_t expected_ms;
+
+		if (!engine || !atomic_load_explicit(&engine->resident->waiting, memory_order_relaxed))
+			continue;
+		vgw__planner_view(residency->planner, i, now_ms, &view);
+		times = view.state == VGW__STATE_ASLEEP || view.state == VGW__STATE_WAKING ? &view.wake : &view.start;
+		expected_ms = times->kept && view.eta_ms >= 0 ? now_ms + view.eta_ms : 0;
+		atomic_store_explicit(&engine->resident->expected_ms, expected_ms, memory_order_relaxed);
+	}
+}
+
 enum vgw__reason vgw__manager_step(vgw_residency *residency, const struct vgw__event *event)
 {
 	const struct vgw__action *actions;
@@ -212,6 +232,7 @@ enum vgw__reason vgw__manager_step(vgw_residency *residency, const struct vgw__e
 	actions = vgw__planner_get_actions(residency->planner, &count);
 	for (size_t i = 0; i < count; i++)
 		perform(residency, &actions[i]);
+	tell_waiters(residency);
 	vgw__asks_look(residency);
 	return reason;
 }

@@ -53,6 +53,15 @@ struct vgw__waiter *vgw__residency_wait(struct vgw__port *port, struct vgw__resi
  * thread, before fn was called. */
 void vgw__waiter_cancel(struct vgw__waiter *waiter);
 
+/* Where a waiter stands. */
+struct vgw__place_in_line {
+	uint32_t position; /* 1: no other request for this model is before it */
+	int64_t eta_ms;    /* until the model is expected to serve, by what was measured; -1: unknown */
+};
+
+/* On the loop's thread, before fn was called; a short lock. */
+void vgw__waiter_get_place(const struct vgw__waiter *waiter, struct vgw__place_in_line *place);
+
 /* How often the resident's leases have been cut: to be read before the gate is entered. */
 static inline uint64_t vgw__resident_cuts(const struct vgw__resident *resident)
 {

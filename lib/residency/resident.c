@@ -12,6 +12,7 @@ struct vgw__resident *vgw__resident_new(const char *name)
 		return NULL;
 	atomic_init(&resident->refs, 1);
 	atomic_init(&resident->gate, VGW__GATE_CLOSED);
+	vgw__list_init(&resident->queue);
 	resident->name = vgw__strdup(name);
 	if (!resident->name || pthread_mutex_init(&resident->lock, NULL) != 0) {
 		vgw__free(resident->name);

@@ -13,6 +13,8 @@
 
 #include "backend/targets.h"
 
+#include "util/list.h"
+
 #include <vllmgw/loop.h>
 
 #include <pthread.h>
@@ -44,6 +46,9 @@ struct vgw__resident {
 	atomic_uint_fast64_t lives;    /* how often it came up or woke: what was loaded into its engine before may be lost */
 	atomic_uint refs;
 	atomic_int standing;           /* enum vgw__standing */
+	atomic_uint waiting;           /* requests that wait for it */
+	atomic_int_fast64_t expected_ms; /* when it could serve those that wait, by what was measured; 0: unknown */
+	struct vgw__list queue;        /* of them, oldest first; guarded by the residency's lock */
 	char *name;
 	void (*on_idle)(struct vgw__resident *resident); /* any thread, may be spurious. NULL: nobody cares */
 	void *user;                    /* of on_idle */

@@ -37,6 +37,7 @@ struct vgw__port {
 
 struct vgw__waiter {
 	struct vgw__list link; /* on the port's list while answered */
+	struct vgw__list queue; /* in the resident's while it is not; guarded by residency->lock */
 	vgw_message ask;
 	vgw_message cancel;
 	vgw_residency *residency;
@@ -69,6 +70,14 @@ static void ring(const struct vgw__port *port)
 	(void)!write(port->fd, &one, sizeof(one)); /* fails for a full counter only: it is readable then */
 }
 
+static void leave_queue(struct vgw__waiter *waiter)
+{
+	if (vgw__list_is_empty(&waiter->queue))
+		return;
+	vgw__list_remove(&waiter->queue);
+	atomic_fetch_sub_explicit(&waiter->resident->waiting, 1, memory_order_relaxed);
+}
+
 /* Leaves the waiter to its own thread; nothing of it may be touched afterwards. */
 static void deliver(struct vgw__waiter *waiter)
 {
@@ -76,6 +85,7 @@ static void deliver(struct vgw__waiter *waiter)
 	struct vgw__port *port = waiter->port;
 
 	(void)pthread_mutex_lock(&residency->lock);
+	leave_queue(waiter);
 	if (waiter->is_dropped) {
 		if (waiter->status == VGW_OK)
 			vgw__gate_leave(waiter->resident);
@@ -282,6 +292,11 @@ struct vgw__waiter *vgw__residency_wait(struct vgw__port *port, struct vgw__resi
 	waiter->wish = *wish;
 	waiter->fn = fn;
 	waiter->user = user;
+	(void)pthread_mutex_lock(&port->residency->lock);
+	vgw__list_init(&waiter->queue);
+	vgw__list_append(&resident->queue, &waiter->queue);
+	atomic_fetch_add_explicit(&resident->waiting, 1, memory_order_relaxed);
+	(void)pthread_mutex_unlock(&port->residency->lock);
 	post(waiter);
 	return waiter;
 }
@@ -293,6 +308,7 @@ void vgw__waiter_cancel(struct vgw__waiter *waiter)
 
 	(void)pthread_mutex_lock(&residency->lock);
 	is_answered = waiter->is_answered;
+	leave_queue(waiter);
 	if (is_answered)
 		vgw__list_remove(&waiter->link);
 	else
@@ -308,6 +324,29 @@ void vgw__waiter_cancel(struct vgw__waiter *waiter)
 	free_waiter(waiter);
 }
 
+/* The planner serves higher priorities first, and within one the oldest. */
+void vgw__waiter_get_place(const struct vgw__waiter *waiter, struct vgw__place_in_line *place)
+{
+	int64_t expected_ms = atomic_load_explicit(&waiter->resident->expected_ms, memory_order_relaxed);
+	int64_t left_ms = expected_ms - vgw_now_ms();
+	bool is_before = true;
+
+	*place = (struct vgw__place_in_line){ .position = 1, .eta_ms = -1 };
+	if (expected_ms)
+		place->eta_ms = left_ms > 0 ? left_ms : 0;
+	(void)pthread_mutex_lock(&waiter->residency->lock);
+	VGW__LIST_EACH(it, &waiter->resident->queue) {
+		const struct vgw__waiter *other = VGW__CONTAINER(it, struct vgw__waiter, queue);
+
+		if (other == waiter)
+			is_before = false;
+		else if (other->wish.priority > waiter->wish.priority ||
+			(is_before && other->wish.priority == waiter->wish.priority))
+			place->position++;
+	}
+	(void)pthread_mutex_unlock(&waiter->residency->lock);
+}
+
 vgw_status vgw__waiters_block(vgw_residency *residency, struct vgw__engine *engine, int64_t deadline_ms,
 	uint64_t *cuts, vgw_error *err)
 {
@@ -318,6 +357,7 @@ vgw_status vgw__waiters_block(vgw_residency *residency, struct vgw__engine *engi
 		.woken = PTHREAD_COND_INITIALIZER,
 	};
 
+	vgw__list_init(&waiter.queue);
 	post(&waiter);
 	(void)pthread_mutex_lock(&residency->lock);
 	while (!waiter.is_answered)

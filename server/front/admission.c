@@ -97,6 +97,10 @@ static vgw_fault check_peer(const struct exchange *x, const char **why)
 
 	if (!x->connection)
 		return VGW_FAULT_PERMISSION_DENIED;
+	if (x->is_proxied) {
+		*why = "without admin.key only peers on the gateway's own machine may do that, not over a proxy";
+		return VGW_FAULT_PERMISSION_DENIED;
+	}
 	if (strcmp(x->peer, "unix") == 0) {
 		*why = "this user may not administer the gateway";
 		return is_own_user(x->connection->fd) ? VGW_FAULT_NONE : VGW_FAULT_PERMISSION_DENIED;

@@ -56,7 +56,7 @@ vgw_fault auth_check(struct exchange *x)
 	}
 	if (!keys_are_required(reader))
 		return VGW_FAULT_NONE;
-	if (x->route->auth == ROUTE_OPERATOR && (options->public_metrics || is_loopback(x->peer)))
+	if (x->route->auth == ROUTE_OPERATOR && (options->public_metrics || (is_loopback(x->peer) && !x->is_proxied)))
 		return VGW_FAULT_NONE;
 	keys_refuse(options->keys);
 	x->retry_after_ms = vgw_gateway_take_address(options->gateway, auth_get_address(x, x->address, sizeof(x->address)));

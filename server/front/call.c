@@ -97,7 +97,9 @@ static void on_head(void *user, const vgw_answer_head *head)
 {
 	struct exchange *x = user;
 
-	if (x->stream)
+	if (x->is_committed)
+		early_head(x, head);
+	else if (x->stream)
 		stream_head(x, head);
 	else
 		x->reply = reply_of_head(x, head);
@@ -125,10 +127,14 @@ static vgw_flow on_data(void *user, const void *data, size_t len)
 {
 	struct exchange *x = user;
 
-	if (x->stream)
+	if (x->stream && !x->is_told_late)
 		return stream_data(x, data, len);
+	if (x->stream && x->answer_len + len > ANSWER_MAX_BYTES)
+		return VGW_FLOW_GO; /* no error is so long; the rest of it is left out */
 	if (!gather_answer(x, data, len))
 		x->is_broken = true;
+	if (x->stream)
+		return VGW_FLOW_GO;
 	convert_later(x);
 	return x->answer_len >= ANSWER_MAX_BYTES ? VGW_FLOW_FULL : VGW_FLOW_GO;
 }
@@ -160,6 +166,10 @@ static void on_end(void *user, const vgw_call_report *report)
 	x->has_ended = true;
 	if (x->worker->front->options.access_log)
 		access_facts_fill(&x->facts, report);
+	if (x->is_told_late) {
+		early_end(x, report->is_clean != 0);
+		return;
+	}
 	if (x->stream) {
 		stream_end(x, report->is_clean != 0);
 		return;
@@ -246,6 +256,15 @@ static enum MHD_Result refuse(struct exchange *x, const vgw_error *err)
 	return reply_fault(x, fault, err->text, NULL);
 }
 
+static enum MHD_Result take_over(struct exchange *x, void **state)
+{
+	enum MHD_Result result = stream_take_over(x, state);
+
+	if (!*state)
+		early_arm(x);
+	return result;
+}
+
 static enum MHD_Result begin_call(struct exchange *x, void **state, vgw_request *request)
 {
 	vgw_error err = VGW_ERROR_INIT;
@@ -255,6 +274,7 @@ static enum MHD_Result begin_call(struct exchange *x, void **state, vgw_request 
 	request->request_id = x->request_id;
 	request->principal = x->principal;
 	request->session = x->head.session;
+	request->content_type = x->head.content_type;
 	request->address = x->principal ? NULL : auth_get_address(x, x->address, sizeof(x->address));
 	if (!keep_texts(x, request))
 		return reply_fault(x, VGW_FAULT_OUT_OF_MEMORY, NULL, NULL);
@@ -262,7 +282,7 @@ static enum MHD_Result begin_call(struct exchange *x, void **state, vgw_request 
 		return refuse(x, &err);
 	if (vgw_call_is_stream(x->call) || vgw_call_is_waiting(x->call) || x->is_head ||
 		x->worker->suspended_count >= SUSPENDED_MAX)
-		return stream_take_over(x, state);
+		return take_over(x, state);
 	suspend(x);
 	return MHD_YES;
 }

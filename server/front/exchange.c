@@ -2,7 +2,7 @@
 /* One request while MHD has it. MHD calls the handler several times for each; here that becomes steps:
  *
  *   1st call        begin: guard the head, find the route, refuse early or answer at once
- *   with bytes      gather the body, within the request's and everybody's limit
+ *   with bytes      exchange_gather(): body.c
  *   last call       exchange_call(): call.c
  *   after a resume  exchange_go_on(): take the connection over, or answer what ended meanwhile */
 #include "front/internal.h"
@@ -20,16 +20,6 @@ static int64_t now_us(void)
 }
 
 /* --- the end -------------------------------------------------------------------------------------------------- */
-
-void exchange_forget_body(struct exchange *x)
-{
-	atomic_fetch_sub(&x->worker->front->body_bytes, x->accounted);
-	x->accounted = 0;
-	free(x->body);
-	x->body = NULL;
-	x->body_len = 0;
-	x->body_capacity = 0;
-}
 
 static void write_log(const struct exchange *x)
 {
@@ -196,8 +186,14 @@ static vgw_fault check_call(const struct exchange *x, const char **why)
 
 	if (x->worker->is_draining)
 		return VGW_FAULT_SHUTTING_DOWN;
-	if (!x->route->is_forward && !guard_is_json(&x->head))
+	if (vgw_operation_is_form(x->route->operation)) {
+		if (!guard_is_form(&x->head)) {
+			*why = "send Content-Type: multipart/form-data with its boundary";
+			return VGW_FAULT_UNSUPPORTED_MEDIA_TYPE;
+		}
+	} else if (!x->route->is_forward && !guard_is_json(&x->head)) {
 		return VGW_FAULT_UNSUPPORTED_MEDIA_TYPE;
+	}
 	if (x->head.content_length > front->options.body_bytes)
 		return VGW_FAULT_REQUEST_TOO_LARGE;
 	if (atomic_load(&front->body_bytes) + x->head.content_length > front->options.queue_bytes) {
@@ -256,57 +252,20 @@ static enum MHD_Result begin(struct exchange *x, void **state, const char *url, 
 	}
 	if (fault != VGW_FAULT_NONE)
 		return refuse(x, state, fault, why, NULL);
+	if (x->worker->front->options.proxy_count || x->worker->front->options.trusts_unix)
+		origin_find(x);
 	return has_body(x) ? route(x, state, url, method) : MHD_YES;
 }
 
-/* --- the body ------------------------------------------------------------------------------------------------- */
-
-static vgw_fault make_room(struct exchange *x, size_t more)
-{
-	struct front *front = x->worker->front;
-	size_t need = x->body_len + more;
-	size_t want = x->head.has_length ? (size_t)x->head.content_length : need * 2;
-	char *bigger;
-
-	if (need > front->options.body_bytes)
-		return VGW_FAULT_REQUEST_TOO_LARGE;
-	if (need <= x->body_capacity)
-		return VGW_FAULT_NONE;
-	if (want < need)
-		want = need;
-	if (want > front->options.body_bytes)
-		want = front->options.body_bytes;
-	if (atomic_fetch_add(&front->body_bytes, want - x->accounted) + want - x->accounted >
-		front->options.queue_bytes) {
-		atomic_fetch_sub(&front->body_bytes, want - x->accounted);
-		return VGW_FAULT_SERVER_OVERLOADED;
-	}
-	x->accounted = want;
-	bigger = realloc(x->body, want);
-	if (!bigger)
-		return VGW_FAULT_OUT_OF_MEMORY;
-	x->body = bigger;
-	x->body_capacity = want;
-	return VGW_FAULT_NONE;
-}
-
-static enum MHD_Result gather(struct exchange *x, void **state, const char *upload, size_t *upload_size)
-{
-	vgw_fault fault = make_room(x, *upload_size);
-
-	if (fault != VGW_FAULT_NONE)
-		return stream_refuse(x, state, fault, NULL);
-	memcpy(x->body + x->body_len, upload, *upload_size);
-	x->body_len += *upload_size;
-	*upload_size = 0;
-	return MHD_YES;
-}
+/* --- MHD's callback ------------------------------------------------------------------------------------------- */
 
 enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, const char *url, const char *method,
 	const char *version, const char *upload, size_t *upload_size, void **state)
 {
 	struct listener *listener = user;
 	struct exchange *x = *state;
+	const char *why = NULL;
+	vgw_fault fault;
 
 	listener->barren = 0;
 	if (!x) {
@@ -317,12 +276,15 @@ enum MHD_Result exchange_handle(void *user, struct MHD_Connection *connection, c
 		return begin(x, state, url, method, version);
 	}
 	if (*upload_size)
-		return gather(x, state, upload, upload_size);
+		return exchange_gather(x, state, upload, upload_size);
 	if (x->connection)
 		deadline_stop(x->connection);
 	if (!x->is_routed)
 		return route(x, state, url, method);
 	if (x->call || x->has_ended)
 		return exchange_take_over_now(x, state);
+	fault = exchange_end_body(x, &why);
+	if (fault != VGW_FAULT_NONE)
+		return reply_fault(x, fault, why, NULL);
 	return x->route->errand ? exchange_errand(x, state, url) : exchange_call(x, state, url);
 }

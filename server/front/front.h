@@ -16,6 +16,8 @@
 
 #include <vllmgw/gateway.h>
 
+struct network;
+
 enum front_listen_kind { FRONT_LISTEN_TCP, FRONT_LISTEN_UNIX, FRONT_LISTEN_FD };
 
 struct front_listen {
@@ -49,10 +51,15 @@ struct front_options {
 	uint32_t connections; /* of all workers together */
 	uint64_t body_bytes;  /* of one request */
 	uint64_t queue_bytes; /* of all bodies in memory */
+	const struct network *proxies; /* who may say whom a request is from */
+	size_t proxy_count;
+	bool trusts_unix;         /* so may peers of Unix sockets */
+	const char *proxy_header; /* in which they say it */
 	int64_t header_timeout_ms;
 	int64_t body_timeout_ms;
 	int64_t heartbeat_ms;        /* silence of an event stream after which it is written to */
 	const char *heartbeat;       /* what is written then; NULL: nothing */
+	bool is_early; /* event streams begin while their model loads */
 	int64_t write_timeout_ms; /* a client that reads nothing for so long is cut off */
 };
 

@@ -16,6 +16,8 @@ struct check {
 	unsigned lengths;
 	unsigned encodings;
 	unsigned types;
+	unsigned codings;
+	bool has_bad_coding; /* told at the end: until then nobody knows whether there is a body */
 	unsigned authorizations;
 	unsigned api_keys;
 	vgw_fault fault;
@@ -90,7 +92,7 @@ static enum MHD_Result look_at_framing(struct check *check, const char *name, si
 			return refuse(check, VGW_FAULT_BAD_REQUEST, "the only Transfer-Encoding is 'chunked'");
 		head->is_chunked = true;
 	} else if (name_len == 16 && strcasecmp(name, "content-encoding") == 0) {
-		return refuse(check, VGW_FAULT_UNSUPPORTED_CONTENT_ENCODING, NULL);
+		check->has_bad_coding = check->codings++ > 0 || !decode_find(value, &head->coding);
 	}
 	return MHD_YES;
 }
@@ -178,7 +180,9 @@ vgw_fault guard_check(struct request_head *head, struct MHD_Connection *connecti
 	else if (has_body && (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
 		strcmp(method, "OPTIONS") == 0))
 		*why = "this method takes no body";
-	return *why ? VGW_FAULT_BAD_REQUEST : VGW_FAULT_NONE;
+	if (*why)
+		return VGW_FAULT_BAD_REQUEST;
+	return check.has_bad_coding ? VGW_FAULT_UNSUPPORTED_CONTENT_ENCODING : VGW_FAULT_NONE;
 }
 
 bool guard_is_json(const struct request_head *head)
@@ -196,4 +200,12 @@ bool guard_is_json(const struct request_head *head)
 		return false;
 	rest += 1 + strspn(rest + 1, " \t");
 	return !*rest || strcasecmp(rest, "charset=utf-8") == 0 || strcasecmp(rest, "charset=\"utf-8\"") == 0;
+}
+
+bool guard_is_form(const struct request_head *head)
+{
+	static const char form[] = "multipart/form-data";
+
+	return head->content_type && strncasecmp(head->content_type, form, sizeof(form) - 1) == 0 &&
+	       head->content_type[sizeof(form) - 1 + strspn(head->content_type + sizeof(form) - 1, " \t")] == ';';
 }

@@ -4,6 +4,8 @@
 #ifndef VGW_SERVER_FRONT_GUARD_H
 #define VGW_SERVER_FRONT_GUARD_H
 
+#include "front/decode.h"
+
 #include <vllmgw/status.h>
 
 #include <microhttpd.h>
@@ -14,6 +16,7 @@ struct request_head {
 	bool is_chunked;
 	bool expects_continue;
 	bool is_http10;
+	enum decode_coding coding; /* of the body */
 	bool has_upgrade; /* ignored, but what follows may be another protocol: close after the answer */
 	const char *content_type; /* borrowed of MHD, NULL: absent */
 	const char *accept;
@@ -33,5 +36,8 @@ vgw_fault guard_check(struct request_head *head, struct MHD_Connection *connecti
 
 /* Is this the media type of a JSON body? */
 bool guard_is_json(const struct request_head *head);
+
+/* Or of a form? Its boundary is looked at with its body. */
+bool guard_is_form(const struct request_head *head);
 
 #endif

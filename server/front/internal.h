@@ -148,6 +148,10 @@ struct exchange {
 	bool is_given_up;    /* told so, past MHD, while its body was arriving */
 	bool is_client_gone;
 	bool is_broken; /* the answer broke off */
+	bool is_proxied;   /* a trusted proxy told who `peer` is */
+	bool is_committed; /* 200 was said before the model was there */
+	bool is_told_late; /* and what came then is no stream: it becomes an event */
+	uint32_t late_status;
 	struct stream *stream; /* NULL while MHD has the connection */
 	vgw_call *call;
 	struct errand *errand; /* instead of a call */
@@ -157,6 +161,7 @@ struct exchange {
 	size_t body_len;
 	size_t body_capacity;
 	size_t accounted; /* of front->body_bytes */
+	struct decoder *decoder; /* of a compressed body while it arrives */
 	char *texts;      /* header values that must outlive MHD's connection */
 	struct reply *reply;
 	char *answer;     /* body gathered for MHD */
@@ -207,10 +212,17 @@ void cors_add_preflight(const struct exchange *x, struct reply *reply, const cha
 vgw_fault auth_check(struct exchange *x);
 const char *auth_get_address(const struct exchange *x, char *out, size_t size);
 
+/* origin.c: x->peer becomes the client that trusted proxies name */
+void origin_find(struct exchange *x);
+
 /* call.c: from a complete body to the answer */
 enum MHD_Result exchange_call(struct exchange *x, void **state, const char *url);
 enum MHD_Result exchange_take_over_now(struct exchange *x, void **state); /* the handler, after a resume */
 void exchange_resume(struct exchange *x);
+
+/* body.c: a piece of the body; the end of it: NONE, or what is wrong with it */
+enum MHD_Result exchange_gather(struct exchange *x, void **state, const char *upload, size_t *upload_size);
+vgw_fault exchange_end_body(struct exchange *x, const char **why);
 void exchange_forget_body(struct exchange *x);
 
 /* forward.c: requests for a path of an engine's own */
@@ -259,6 +271,12 @@ void streams_stop(struct worker *worker); /* tell clients why, then cut */
 void streams_cut(struct worker *worker);
 /* Write it to the event streams of engines that have said nothing since. */
 void streams_beat(struct worker *worker, const char *text, int64_t before_ms);
+
+/* early.c: answers that begin while their model loads */
+void early_arm(struct exchange *x); /* it was taken over */
+void early_tell_wait(struct exchange *x);
+void early_head(struct exchange *x, const vgw_answer_head *head); /* of a committed one: it is not written */
+void early_end(struct exchange *x, bool is_clean); /* of one that is told late: its gathered body becomes an event */
 
 /* heartbeat.c: from now on, while there are streams */
 void heartbeat_arm(struct worker *worker);

@@ -123,6 +123,8 @@ static void add_fault_headers(struct reply *reply, const struct exchange *x, vgw
 
 	if (vgw_fault_get_info(fault)->http == 401)
 		reply_add(reply, "WWW-Authenticate", "Bearer");
+	if (fault == VGW_FAULT_UNSUPPORTED_CONTENT_ENCODING)
+		reply_add(reply, "Accept-Encoding", DECODE_ACCEPTED);
 	if (wait_ms) {
 		(void)snprintf(text, sizeof(text), "%" PRId64, wait_ms);
 		reply_add(reply, "retry-after-ms", text);

@@ -40,6 +40,7 @@ static int detach(struct exchange *x)
 	vgw_defer_cancel(loop, &stream->flush);
 	vgw_timer_cancel(loop, &stream->stall);
 	tls_client_unref(stream->tls);
+	vgw_timer_cancel(loop, &stream->grace);
 	free(stream->out);
 	free(stream);
 	x->stream = NULL;
@@ -307,8 +308,12 @@ void streams_beat(struct worker *worker, const char *text, int64_t before_ms)
 		const struct stream *stream = x->stream;
 
 		if (x->call && stream->is_event_stream && stream->is_between &&
-			stream->heard_ms <= before_ms && !stream->is_full && !stream->len)
-			(void)stream_data(x, text, strlen(text));
+			stream->heard_ms <= before_ms && !stream->is_full && !stream->len) {
+			if (x->is_committed && vgw_call_is_waiting(x->call))
+				early_tell_wait(x);
+			else
+				(void)stream_data(x, text, strlen(text));
+		}
 	}
 }
 

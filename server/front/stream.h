@@ -20,6 +20,7 @@ struct stream {
 	vgw_watch watch;
 	vgw_defer flush;
 	vgw_timer stall;
+	vgw_timer grace; /* until its answer begins although its model is not there */
 	char *out;
 	size_t len;
 	size_t sent;

@@ -35,7 +35,8 @@ static const struct route table[] = {
 	ANSWER("/metrics", ROUTE_OPERATOR, answer_metrics),
 
 	SIMPLE("/api/chat", VGW_OPERATION_CHAT_COMPLETIONS, simple_rewrite),
-	SIMPLE("/api/chat/stream", VGW_OPERATION_CHAT_COMPLETIONS, simple_rewrite_stream),
+	{ .method = "POST", .path = "/api/chat/stream", .auth = ROUTE_USER, .operation = VGW_OPERATION_CHAT_COMPLETIONS,
+		.rewrite = simple_rewrite_stream, .needs = ROUTES_SIMPLE, .is_early = true },
 	SIMPLE("/api/embeddings", VGW_OPERATION_EMBEDDINGS, simple_rewrite),
 	{ .method = "GET", .path = "/api/models", .auth = ROUTE_USER, .answer = simple_models, .needs = ROUTES_SIMPLE },
 

@@ -88,6 +88,7 @@ struct route {
 	unsigned needs;          /* features without which it is not there */
 	unsigned unless;         /* features with which it is not there */
 	bool is_forward;         /* FORWARD */
+	bool is_early;           /* CALL: its streams begin while their model loads, whatever is configured */
 	route_fn answer;         /* ANSWER */
 	errand_fn errand;        /* ERRAND */
 };

@@ -65,14 +65,14 @@ static void run_splice(const char *data, size_t len)
 	struct vgw__segment segments[VGW__SPLICE_MAX_SEGMENTS];
 	struct vgw__scan scan;
 	struct vgw__splice splice;
-	bool was_wanted;
+	struct vgw__usage_asked asked;
 	size_t count;
 
 	if (vgw__scan_body(&scan, data, len, NULL, NULL) != VGW_OK)
 		exit(1);
 	vgw__splice_init(&splice, &scan, &scratch);
 	if (vgw__splice_set_string(&splice, "model", "served", 6, NULL) != VGW_OK ||
-		vgw__splice_include_usage(&splice, &was_wanted, NULL) != VGW_OK ||
+		vgw__splice_include_usage(&splice, true, &asked, NULL) != VGW_OK ||
 		vgw__splice_finish(&splice, segments, &count, NULL) != VGW_OK)
 		exit(1);
 }

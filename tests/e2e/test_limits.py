@@ -124,8 +124,9 @@ def test_usage_is_asked_for_and_hidden_again_byte_for_byte(engine, path, body):
         wanted = gateway.request("POST", path, {**body, "stream_options": {"include_usage": True}}, ALICE)
         assert [event for event in shape(wanted) if event.get("usage")]
 
+        both = {"include_usage": True, "continuous_usage_stats": True}
         sent = [json.loads(request["body"]) for request in engine.requests()]
-        assert [request.get("stream_options") for request in sent] == [None, {"include_usage": True}, {"include_usage": True}]
+        assert [request.get("stream_options") for request in sent] == [None, both, both]
         line = [line for line in gateway.access(2)][0]
         assert line["completion_tokens"] == 5 and line["prompt_tokens"] > 0
         metrics = gateway.metrics()

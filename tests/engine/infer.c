@@ -155,22 +155,3 @@ void infer_messages(struct conn *conn)
 {
 	generate(conn, &dialect_messages, "messages", infer_messages);
 }
-
-/* Multipart is not taken apart: the answer says how much came, and of what hash. */
-void infer_transcription(struct conn *conn)
-{
-	const struct buf *body = &conn->x.request.body;
-	const char *type = http_header(&conn->x.request, "content-type");
-	char hex[65];
-
-	if (!type || strncmp(type, "multipart/form-data", 19) != 0) {
-		exchange_error(conn, 400, "BadRequestError", NULL, "multipart/form-data is needed");
-		return;
-	}
-	if (!sleep_admits(conn, infer_transcription))
-		return;
-	sha256_hex(body->data ? body->data : "", body->len, hex);
-	exchange_json(conn, 200,
-		json_pack("{s:s, s:I, s:s}", "text", "received", "bytes", (json_int_t)body->len, "sha256",
-			hex));
-}

@@ -23,6 +23,11 @@ static const char *find(const struct engine *engine, const char *name)
 	return adapter ? adapter->name : NULL;
 }
 
+bool model_is_served(const struct engine *engine, const char *name)
+{
+	return find(engine, name) != NULL;
+}
+
 const char *model_resolve(struct conn *conn)
 {
 	const struct engine *engine = conn->engine;

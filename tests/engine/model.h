@@ -15,6 +15,7 @@ struct adapter {
 /* model.c */
 /** The name to answer with, or NULL: the error is sent. Held until the engine's next change of adapters. */
 const char *model_resolve(struct conn *conn);
+bool model_is_served(const struct engine *engine, const char *name);
 void model_list(struct conn *conn); /* GET /v1/models */
 void model_get(struct conn *conn);  /* GET /v1/models/{id} */
 
@@ -58,7 +59,7 @@ void infer_chat(struct conn *conn);
 void infer_completion(struct conn *conn);
 void infer_responses(struct conn *conn);
 void infer_messages(struct conn *conn);
-void infer_transcription(struct conn *conn);
+void infer_form(struct conn *conn); /* form.c */
 /** Passes name, adapters, sleep and router. NULL: not (yet). */
 const char *infer_admit(struct conn *conn, void (*again)(struct conn *conn));
 /** Of the request without what does not change the answer: model, stream, x_fault. */

@@ -30,21 +30,25 @@ static bool edit_usage(struct vgw__splice *splice, json_t *tree)
 {
 	json_t *options = json_object_get(tree, "stream_options");
 	vgw_error err = VGW_ERROR_INIT;
-	bool was_wanted = false;
+	struct vgw__usage_asked asked;
+	bool is_continuous = splice->scan->len & 1;
 
-	if (vgw__splice_include_usage(splice, &was_wanted, &err) != VGW_OK) {
+	if (vgw__splice_include_usage(splice, is_continuous, &asked, &err) != VGW_OK) {
 		FUZZ_CHECK(err.fault == VGW_FAULT_DUPLICATE_KEY || err.fault == VGW_FAULT_INVALID_JSON ||
 			err.fault == VGW_FAULT_JSON_TOO_COMPLEX);
 		return false;
 	}
 	if (options && !json_is_null(options) && !json_is_object(options))
 		return true;
-	FUZZ_CHECK(was_wanted == json_is_true(json_object_get(options, "include_usage")));
-	if (json_is_object(options))
-		FUZZ_CHECK(json_object_set_new(options, "include_usage", json_true()) == 0);
-	else
-		FUZZ_CHECK(json_object_set_new(
-				   tree, "stream_options", json_pack("{s:b}", "include_usage", 1)) == 0);
+	FUZZ_CHECK(asked.at_end == json_is_true(json_object_get(options, "include_usage")));
+	FUZZ_CHECK(asked.in_each == (asked.at_end && json_is_true(json_object_get(options, "continuous_usage_stats"))));
+	if (!json_is_object(options)) {
+		options = json_object();
+		FUZZ_CHECK(json_object_set_new(tree, "stream_options", options) == 0);
+	}
+	FUZZ_CHECK(json_object_set_new(options, "include_usage", json_true()) == 0);
+	if (is_continuous)
+		FUZZ_CHECK(json_object_set_new(options, "continuous_usage_stats", json_true()) == 0);
 	return true;
 }
 

@@ -56,6 +56,13 @@ static void references_name_models_that_exist(void **state)
 			"'small'?" },
 		{ "models:\n  a: {" STATIC ", fallback: {model: a}}\n",
 			"c.yaml:2:68: models.a.fallback.model: a model cannot fall back to itself" },
+		{ "models:\n  a: {" STATIC ", aliases: [x], fallback: {model: b}}\n"
+		  "  b: {" STATIC ", fallback: {model: x}}\n",
+			"c.yaml:2:82: models.a.fallback.model: this chain of fallbacks comes back to 'a'\n"
+			"c.yaml:3:68: models.b.fallback.model: this chain of fallbacks comes back to 'b'" },
+		{ "trusted_proxies: [127.0.0.1, unix, 10.0.0.1/8]\nmodels: {a: {" STATIC "}}\n",
+			"c.yaml:1:18: trusted_proxies: '10.0.0.1/8' is not an address (127.0.0.1), a network (10.0.0.0/8, "
+			"without bits behind it) or unix" },
 	};
 	struct config *config =
 		config_load_good("default_model: tiny\nmodels:\n  a: {" STATIC ", aliases: [tiny]}\n", NULL);

@@ -175,10 +175,10 @@ static void many_edits_fit_together_in_any_order(void **state)
 	(void)state;
 	for (int order = 0; order < 6; order++) {
 		struct fixture f;
-		bool was_wanted;
+		struct vgw__usage_asked asked;
 
 		open_body(&f, body);
-		assert_int_equal(vgw__splice_include_usage(&f.splice, &was_wanted, NULL), VGW_OK);
+		assert_int_equal(vgw__splice_include_usage(&f.splice, false, &asked, NULL), VGW_OK);
 		for (int step = 0; step < 6; step++) {
 			switch ((order + step) % 6) {
 			case 0:
@@ -240,12 +240,47 @@ static void usage_is_asked_for_and_other_stream_options_stay(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct fixture f;
-		bool was_wanted;
+		struct vgw__usage_asked asked;
 
 		open_body(&f, rows[i][0]);
-		assert_int_equal(vgw__splice_include_usage(&f.splice, &was_wanted, NULL), VGW_OK);
-		assert_int_equal(was_wanted, rows[i][2][0] != '\0');
+		assert_int_equal(vgw__splice_include_usage(&f.splice, false, &asked, NULL), VGW_OK);
+		assert_int_equal(asked.at_end, rows[i][2][0] != '\0');
 		assert_string_equal(close_body(&f), rows[i][1]);
+	}
+}
+
+static void usage_in_each_event_is_asked_for_too(void **state)
+{
+#define BOTH "\"include_usage\":true,\"continuous_usage_stats\":true"
+	static const struct {
+		const char *body;
+		const char *want;
+		bool at_end;
+		bool in_each;
+	} rows[] = {
+		{ "{}", "{\"stream_options\":{" BOTH "}}", false, false },
+		{ "{\"stream_options\":{}}", "{\"stream_options\":{" BOTH "}}", false, false },
+		{ "{\"stream_options\":{ \"c\":1 }}", "{\"stream_options\":{" BOTH ", \"c\":1 }}", false, false },
+		{ "{\"stream_options\":{\"include_usage\" : true}}",
+			"{\"stream_options\":{\"continuous_usage_stats\":true,\"include_usage\" : true}}", true, false },
+		{ "{\"stream_options\":{\"continuous_usage_stats\": true }}",
+			"{\"stream_options\":{\"include_usage\":true,\"continuous_usage_stats\": true }}", false, false },
+		{ "{\"stream_options\":{\"continuous_usage_stats\": null, \"x\":2,\"include_usage\":false}}",
+			"{\"stream_options\":{\"continuous_usage_stats\": true, \"x\":2,\"include_usage\":true}}", false, false },
+		{ "{\"stream_options\":{" BOTH "}}", "{\"stream_options\":{" BOTH "}}", true, true },
+		{ "{\"stream_options\":[]}", "{\"stream_options\":[]}", false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct vgw__usage_asked asked;
+		struct fixture f;
+
+		open_body(&f, rows[i].body);
+		assert_int_equal(vgw__splice_include_usage(&f.splice, true, &asked, NULL), VGW_OK);
+		assert_int_equal(asked.at_end, rows[i].at_end);
+		assert_int_equal(asked.in_each, rows[i].in_each);
+		assert_string_equal(close_body(&f), rows[i].want);
 	}
 }
 
@@ -391,6 +426,7 @@ int main(void)
 		cmocka_unit_test(many_edits_fit_together_in_any_order),
 		cmocka_unit_test(a_new_member_needs_no_comma_where_all_others_go),
 		cmocka_unit_test(usage_is_asked_for_and_other_stream_options_stay),
+		cmocka_unit_test(usage_in_each_event_is_asked_for_too),
 		cmocka_unit_test(edits_that_contradict_each_other_are_refused),
 		cmocka_unit_test(more_edits_than_there_is_room_for_are_refused),
 		cmocka_unit_test(a_full_scratch_buffer_is_an_error_and_no_truncation),

@@ -113,9 +113,65 @@ static void a_registry_prepares_keys_defaults_and_aliases(void **state)
 	vgw_registry_unref(registry);
 }
 
+static vgw_status add(vgw_registry *registry, const char *name, const char *fallback)
+{
+	vgw_model_options options = VGW_MODEL_OPTIONS_INIT;
+	vgw_error err = VGW_ERROR_INIT;
+
+	options.name = name;
+	options.kind = "static";
+	options.fallback = fallback;
+	return vgw_registry_add(registry, &options, &err);
+}
+
+static void chains_of_fallbacks_must_lead_to_an_end(void **state)
+{
+	static const struct {
+		const char *of_a;
+		const char *of_b;
+		const char *why; /* "": it is good */
+	} rows[] = {
+		{ NULL, NULL, "" },
+		{ "b", NULL, "" },
+		{ "b", "a", "model 'a' falls back to itself over 1 others" },
+		{ NULL, "b", "model 'b' falls back to itself over 0 others" },
+		{ "c", NULL, "model 'a' falls back to 'c', which is no model" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		vgw_error err = VGW_ERROR_INIT;
+		vgw_registry *registry;
+
+		assert_int_equal(vgw_registry_new(&registry, &err), VGW_OK);
+		assert_int_equal(add(registry, "a", rows[i].of_a), VGW_OK);
+		assert_int_equal(add(registry, "b", rows[i].of_b), VGW_OK);
+		assert_int_equal(vgw__registry_check_fallbacks(registry, &err), rows[i].why[0] ? VGW_INVALID : VGW_OK);
+		assert_string_equal(err.text, rows[i].why);
+		vgw_registry_unref(registry);
+	}
+}
+
+static void a_chain_of_fallbacks_is_bounded(void **state)
+{
+	static const char *const names[] = { "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", NULL };
+	vgw_error err = VGW_ERROR_INIT;
+	vgw_registry *registry;
+
+	(void)state;
+	assert_int_equal(vgw_registry_new(&registry, &err), VGW_OK);
+	for (size_t i = 0; names[i]; i++)
+		assert_int_equal(add(registry, names[i], names[i + 1]), VGW_OK);
+	assert_int_equal(vgw__registry_check_fallbacks(registry, &err), VGW_INVALID);
+	assert_non_null(strstr(err.text, "more than 8"));
+	vgw_registry_unref(registry);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(chains_of_fallbacks_must_lead_to_an_end),
+		cmocka_unit_test(a_chain_of_fallbacks_is_bounded),
 		cmocka_unit_test(exact_names_win_over_prefixes_and_long_prefixes_over_short_ones),
 		cmocka_unit_test(a_default_serves_unknown_names_and_requests_without_one),
 		cmocka_unit_test(a_name_cannot_be_routed_twice_nor_a_star_stand_in_the_middle),

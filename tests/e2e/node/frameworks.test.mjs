@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frameworks that bring their own client: LangChain's and the AI SDK's. Run by tests/e2e/test_clients.py.
+// Frameworks that bring their own client: LangChain's and the AI SDK's. Run by tests/e2e/test_libraries.py.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';

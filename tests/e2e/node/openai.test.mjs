@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The official client. Run by tests/e2e/test_clients.py.
+// The official client. Run by tests/e2e/test_libraries.py.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import OpenAI from 'openai';
+import OpenAI, { toFile } from 'openai';
 import { baseURL, collect, countGaps, messages, waitForRequest } from './engine.mjs';
 
 const client = new OpenAI({ baseURL, apiKey: 'sk-client', maxRetries: 0 });
@@ -185,4 +185,21 @@ test('a hundred requests at a time get each its own answer', async () => {
 
 	assert.deepEqual(await texts(), first);
 	assert.ok(new Set(first).size > 90, 'answers of different questions are mixed up');
+});
+
+test('transcribes: JSON, text and a stream, from a file of any bytes', async () => {
+	const bytes = Buffer.from(Array.from({ length: 70000 }, (_, i) => (i * 31 + (i >> 8)) & 255));
+	const transcribe = async (more) => client.audio.transcriptions.create(
+		{ model: 'tiny', file: await toFile(bytes, '../a "b".wav', { type: 'audio/wav' }), ...more });
+
+	const json = await transcribe({ language: 'de' });
+	assert.equal(json.text, 'received');
+	assert.equal(json.model, 'small', 'the engine hears its own name of the model');
+	assert.ok(json.bytes > bytes.length);
+	assert.match(await transcribe({ response_format: 'text' }), /^received [0-9a-f]{64}\n$/);
+	const { text } = await collect(await transcribe({ stream: true }), (chunk) => chunk.choices[0].delta.content);
+	assert.match(text, /^received [0-9a-f]{64}$/);
+	assert.equal((await client.audio.translations.create(
+		{ model: 'small', file: await toFile(bytes, 'a.wav') })).text, 'received');
+	await assert.rejects(transcribe({ model: 'absent' }), OpenAI.NotFoundError);
 });
