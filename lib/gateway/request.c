@@ -178,14 +178,13 @@ static vgw_status check(
 	return status;
 }
 
-static vgw_status read_body(struct vgw__reading *reading, vgw_worker *worker, const vgw_request *request,
-	const vgw_model **model, vgw_error *err)
+static vgw_status read_body(struct vgw__reading *reading, const vgw_gateway_options *options, struct vgw__view *view,
+	const vgw_request *request, const vgw_model **model, vgw_error *err)
 {
-	const vgw_gateway_options *options = &worker->gateway->options;
 	vgw_status status = vgw__reading_scan(reading, options, request, err);
 
 	if (status == VGW_OK)
-		status = vgw__reading_find_model(reading, vgw__worker_get_view(worker), request, model, err);
+		status = vgw__reading_find_model(reading, view, request, model, err);
 	if (status == VGW_OK)
 		status = vgw__reading_scan_again(reading, options, *model, err);
 	return status;
@@ -214,7 +213,7 @@ vgw_status vgw_worker_call(vgw_call **out, vgw_worker *worker, const vgw_request
 	if (status == VGW_OK && request.operation == VGW_OPERATION_PASSTHROUGH)
 		status = vgw__passthrough_read(&reading, &worker->gateway->options, view, &request, &model, err);
 	else if (status == VGW_OK)
-		status = read_body(&reading, worker, &request, &model, err);
+		status = read_body(&reading, &worker->gateway->options, view, &request, &model, err);
 	if (status != VGW_OK)
 		return refuse(worker, err);
 	call = new_call(worker, &request, events, user);

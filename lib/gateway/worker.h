@@ -94,7 +94,8 @@ struct vgw_worker {
 	uint64_t id_next;
 };
 
-/* The worker's newest view; renews it when a new snapshot was published. NULL: no models yet, or no memory. */
+/* The worker's newest view; renews it when a new snapshot was published, which may free the one given before: a request
+ * asks once. NULL: no models yet, or no memory. */
 struct vgw__view *vgw__worker_get_view(vgw_worker *worker);
 struct vgw__view *vgw__view_ref(struct vgw__view *view);
 void vgw__view_unref(struct vgw__view *view);
