@@ -155,8 +155,9 @@ static SSL_CTX *make_context(const struct config *config)
 	(void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	(void)SSL_CTX_set_num_tickets(context, 1);
 	(void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-	(void)SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-		SSL_MODE_RELEASE_BUFFERS);
+	/* no partial writes: a piece is taken whole or not at all, in however many records the client wants it */
+	(void)SSL_CTX_clear_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	(void)SSL_CTX_set_mode(context, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
 	if (SSL_CTX_set_min_proto_version(context, versions[config->tls.min_version]) == 1)
 		return context;

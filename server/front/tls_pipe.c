@@ -85,7 +85,7 @@ enum tls_outcome tls_pipe_pull(struct tls_pipe *pipe)
 	}
 }
 
-/* All or nothing of it is taken: no piece is larger than a record. */
+/* All or nothing of it is taken: tls.c allows no partial writes. */
 static enum tls_outcome encrypt(struct tls_pipe *pipe, const char *data, size_t len)
 {
 	int count;

@@ -80,6 +80,17 @@ def test_curl_is_served_and_speaks_http_1_1(gateway, authority):
     assert (done.returncode, done.stdout) == (0, "1.1 0"), done.stderr
 
 
+def test_a_client_that_wants_small_records_gets_every_byte(gateway, authority):
+    """A piece that filled several records was taken for sent after the first."""
+    request = http("GET", "/metrics", headers=["Connection: close"])
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port}", "-CAfile", authority.path,
+                           "-maxfraglen", "512", "-quiet", "-ign_eof"], input=request,
+                          capture_output=True, timeout=20)
+    answer = Answer(done.stdout)
+    assert answer.status == 200 and len(answer.body) > 4096, done.stderr
+    assert len(answer.body) == int(answer.get("content-length"))
+
+
 def test_the_start_says_https(gateway):
     assert f"listening on https://127.0.0.1:{gateway.port}" in gateway.text
 
