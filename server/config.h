@@ -210,6 +210,7 @@ struct config {
 	} upstreams;
 	struct {
 		int64_t body_bytes;
+		int64_t head_bytes;
 		int64_t connections;
 		int64_t header_timeout_ms;
 		int64_t body_timeout_ms;

@@ -105,6 +105,8 @@ enum {
 		"Engines may have link-local addresses and those of cloud metadata services")                \
 	XX("limits.body", SIZE, 1024, 1LL << 32, NULL, "64MiB", 0, limits.body_bytes,                        \
 		"Largest request body")                                                                      \
+	XX("limits.head", SIZE, 4096, 1 << 20, NULL, "16KiB", 0, limits.head_bytes,                          \
+		"Room for a request's first line and headers, of every connection; cookies count twice")      \
 	XX("limits.connections", NUMBER, 1, 1000000, NULL, "10000", 0, limits.connections,                   \
 		"Most client connections at a time")                                                         \
 	XX("limits.header_timeout", DURATION, 100, CONFIG_MAX_MS, NULL, "10s", 0, limits.header_timeout_ms,  \

@@ -103,6 +103,7 @@ static int open_front(struct service *service)
 		.workers = worker_count(config),
 		.connections = (uint32_t)config->limits.connections,
 		.body_bytes = (uint64_t)config->limits.body_bytes,
+		.head_bytes = (size_t)config->limits.head_bytes,
 		.queue_bytes = (uint64_t)config->limits.queue_bytes,
 		.header_timeout_ms = config->limits.header_timeout_ms,
 		.body_timeout_ms = config->limits.body_timeout_ms,

@@ -112,17 +112,10 @@ static enum vgw__flow stop_holding(vgw_call *call, const char *data, size_t len)
 	return deliver(call, data, len);
 }
 
-/* Most answers that are no chat say nothing of tokens: those are not read to find that out. */
-static void find_usage(vgw_call *call, const char *data, size_t len)
-{
-	if (len && memmem(data, len, "_tokens\"", sizeof("_tokens\"") - 1))
-		(void)vgw__usage_find(data, len, &call->usage);
-}
-
 /* The whole of an answer in one piece, which most are: nothing is held, nothing copied. */
 static enum vgw__flow deliver_whole(vgw_call *call, const char *data, size_t len)
 {
-	find_usage(call, data, len);
+	(void)vgw__usage_find(data, len, &call->usage);
 	vgw__call_enter(call, VGW__CALL_RELAY);
 	vgw__call_give_head(call);
 	return vgw__call_deliver(call, data, len);
@@ -180,7 +173,7 @@ static void complete(vgw_call *call)
 	if (call->state == VGW__CALL_HOLD) {
 		if (!call->is_head)
 			call->head->content_length = (int64_t)call->held.len;
-		find_usage(call, call->held.data, call->held.len);
+		(void)vgw__usage_find(call->held.data, call->held.len, &call->usage);
 		vgw__call_give_head(call);
 		if (call->held.len)
 			(void)vgw__call_deliver(call, call->held.data, call->held.len);

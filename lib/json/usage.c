@@ -231,38 +231,98 @@ void vgw__usage_feed(struct vgw__usage_finder *finder, const char *data, size_t 
 
 /* --- a complete answer --- */
 
+enum { TAIL_BYTES = 1024 }; /* the usage of nearly every answer is among its last bytes */
+
+/* The numbers of one usage object, which is well-formed. */
+static bool read_numbers(const char *object, size_t len, struct vgw__usage *usage)
+{
+	static const char before[] = "{\"usage\":";
+	struct vgw__usage_finder finder;
+	bool has_any = false;
+
+	vgw__usage_start(&finder);
+	vgw__usage_feed(&finder, before, sizeof(before) - 1, usage);
+	vgw__usage_feed(&finder, object, len, usage);
+	for (size_t i = 0; i < VGW__USAGE_FIELDS; i++)
+		has_any |= usage->tokens[i] != VGW__USAGE_UNKNOWN;
+	return has_any;
+}
+
+/* The last key of that name near the end. It is a key, wherever it lies: inside a string its quotes would have
+ * backslashes. */
+static const char *find_last_key(const char *data, size_t len)
+{
+	static const char quoted[] = "\"usage\"";
+	const char *end = data + len;
+	const char *at = len > TAIL_BYTES ? end - TAIL_BYTES : data;
+	const char *last = NULL;
+
+	while ((at = memmem(at, (size_t)(end - at), quoted, sizeof(quoted) - 1)))
+		last = at++;
+	return last && last > data && strchr("{, \n", last[-1]) ? last : NULL;
+}
+
+/* From a key on, is the text the rest of an object that nothing encloses? Then the key was at the top level, and
+ * *value is what belongs to it. */
+static bool read_tail(struct vgw__lex *lex, const unsigned char **value, size_t *value_len)
+{
+	const unsigned char *start;
+
+	for (*value = NULL; lex->at < lex->end && *lex->at == '"'; lex->at++, vgw__lex_space(lex)) {
+		if (!vgw__lex_string(lex) || !vgw__lex_colon(lex))
+			return false;
+		start = lex->at;
+		if (vgw__lex_value(lex) == VGW__JSON_ABSENT)
+			return false;
+		if (!*value) {
+			*value = start;
+			*value_len = (size_t)(lex->at - start);
+		}
+		vgw__lex_space(lex);
+		if (lex->at < lex->end && *lex->at == '}') {
+			lex->at++;
+			vgw__lex_space(lex);
+			return lex->at == lex->end;
+		}
+		if (lex->at == lex->end || *lex->at != ',')
+			return false;
+	}
+	return false;
+}
+
+static bool find_in_tail(const char *data, size_t len, struct vgw__usage *usage)
+{
+	const char *key = find_last_key(data, len);
+	struct vgw__lex lex = { .begin = (const unsigned char *)data,
+		.at = (const unsigned char *)key,
+		.end = (const unsigned char *)data + len,
+		.nesting = 1,
+		.depth = 1,
+		.max_depth = VGW__JSON_MAX_DEPTH,
+		.values_left = TAIL_BYTES };
+	const unsigned char *value;
+	size_t value_len;
+
+	return key && read_tail(&lex, &value, &value_len) && *value == '{' &&
+		read_numbers((const char *)value, value_len, usage);
+}
+
 bool vgw__usage_find(const char *data, size_t len, struct vgw__usage *usage)
 {
 	static const struct vgw__json_name name = { "usage", 5 };
-	static const struct vgw__json_name names[] = {
-#define XX(field, text) { text, sizeof(text) - 1 },
-		VGW__USAGE_KEYS(XX)
-#undef XX
-	};
-	static const uint8_t fields[] = {
-#define XX(field, text) VGW__USAGE_##field,
-		VGW__USAGE_KEYS(XX)
-#undef XX
-	};
-	struct vgw__json_span spans[sizeof(fields)];
 	struct vgw__json_span outer;
 	struct vgw__scan_options options = {
 		.max_values = UINT32_MAX, .extra_count = 1, .extra_names = &name, .extra = &outer
 	};
 	struct vgw__scan scan;
-	bool has_any = false;
 
 	*usage = nothing;
-	if (vgw__scan_body(&scan, data, len, &options, NULL) != VGW_OK || outer.kind != VGW__JSON_OBJECT)
-		return false;
-	options.extra_count = sizeof(fields);
-	options.extra_names = names;
-	options.extra = spans;
-	if (vgw__scan_body(&scan, data + outer.start, outer.end - outer.start, &options, NULL) != VGW_OK)
-		return false;
-	for (size_t i = 0; i < sizeof(fields); i++)
-		has_any |= vgw__scan_get_count(&scan, &spans[i], &usage->tokens[fields[i]]);
-	return has_any;
+	if (len && find_in_tail(data, len, usage))
+		return true;
+	/* most answers that are no chat say nothing of tokens: those are not read to find that out */
+	return len && memmem(data, len, "_tokens\"", sizeof("_tokens\"") - 1) &&
+		vgw__scan_body(&scan, data, len, &options, NULL) == VGW_OK && outer.kind == VGW__JSON_OBJECT &&
+		read_numbers(data + outer.start, outer.end - outer.start, usage);
 }
 
 int64_t vgw__usage_total(const struct vgw__usage *usage)

@@ -51,7 +51,8 @@ void vgw__usage_start(struct vgw__usage_finder *finder); /* a new JSON text begi
 void vgw__usage_feed(struct vgw__usage_finder *finder, const char *data, size_t len,
 	struct vgw__usage *usage);
 
-/* The same of a complete answer that is no stream; false: it is no JSON object, or says nothing. Strict. */
+/* The same of a complete answer that is no stream, at the top level alone; false: it is no JSON object, or says
+ * nothing. Of an answer that ends with its usage only the end is read, and need be JSON. */
 bool vgw__usage_find(const char *data, size_t len, struct vgw__usage *usage);
 
 /* total_tokens, or the sum of the other two where it was not said; UNKNOWN if nothing was. */

@@ -6,7 +6,6 @@
 #include "util/alloc.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -36,7 +35,8 @@ static bool append_length(struct vgw__buf *buf, const struct vgw__upstream_reque
 		return append_text(buf, "\r\n");
 	for (size_t i = 0; request->has_body && i < request->body_count; i++)
 		length += request->body[i].len;
-	return vgw__buf_print(buf, "Content-Length: %" PRIu64 "\r\n\r\n", length);
+	return append_text(buf, "Content-Length: ") && vgw__buf_append_count(buf, length) &&
+		append_text(buf, "\r\n\r\n");
 }
 
 vgw_status vgw__h1_compose(struct vgw__h1 *h1, const struct vgw__upstream_request *request, vgw_error *err)

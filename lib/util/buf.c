@@ -56,15 +56,33 @@ bool vgw__buf_append(struct vgw__buf *buf, const void *data, size_t len)
 	return true;
 }
 
+bool vgw__buf_append_count(struct vgw__buf *buf, uint64_t count)
+{
+	char digits[20];
+	char *at = digits + sizeof(digits);
+
+	do
+		*--at = (char)('0' + count % 10);
+	while (count /= 10);
+	return vgw__buf_append(buf, at, (size_t)(digits + sizeof(digits) - at));
+}
+
 bool vgw__buf_print(struct vgw__buf *buf, const char *format, ...)
 {
+	size_t room = buf->capacity - buf->len;
 	va_list ap;
 	int len;
 
 	va_start(ap, format);
-	len = vsnprintf(NULL, 0, format, ap);
+	len = vsnprintf(room ? buf->data + buf->len : NULL, room, format, ap);
 	va_end(ap);
-	if (len < 0 || !vgw__buf_reserve(buf, (size_t)len + 1))
+	if (len < 0)
+		return false;
+	if ((size_t)len < room) {
+		buf->len += (size_t)len;
+		return true;
+	}
+	if (!vgw__buf_reserve(buf, (size_t)len + 1))
 		return false;
 	va_start(ap, format);
 	(void)vsnprintf(buf->data + buf->len, (size_t)len + 1, format, ap);

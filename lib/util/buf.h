@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct vgw__buf {
 	char *data;
@@ -18,6 +19,7 @@ void vgw__buf_fini(struct vgw__buf *buf);   /* also of a zeroed one */
 void vgw__buf_reset(struct vgw__buf *buf);  /* len = 0, memory kept */
 bool vgw__buf_reserve(struct vgw__buf *buf, size_t more); /* room for `more` bytes; false: ceiling or no memory */
 bool vgw__buf_append(struct vgw__buf *buf, const void *data, size_t len); /* all or nothing */
+bool vgw__buf_append_count(struct vgw__buf *buf, uint64_t count); /* in decimal; where printf's price shows */
 bool vgw__buf_print(struct vgw__buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void vgw__buf_consume(struct vgw__buf *buf, size_t len); /* drop `len` bytes from the front */
 

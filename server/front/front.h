@@ -50,6 +50,7 @@ struct front_options {
 	uint32_t workers;
 	uint32_t connections; /* of all workers together */
 	uint64_t body_bytes;  /* of one request */
+	size_t head_bytes;    /* of one request; libmicrohttpd keeps a second copy of cookies in it */
 	uint64_t queue_bytes; /* of all bodies in memory */
 	const struct network *proxies; /* who may say whom a request is from */
 	size_t proxy_count;

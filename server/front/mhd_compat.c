@@ -12,9 +12,6 @@
 #include <string.h>
 #include <sys/un.h>
 
-/* Room for a request's head, and for pieces of its body. MHD clears it after every request, so more is not better. */
-enum { CONNECTION_MEMORY_BYTES = 16 * 1024 };
-
 /* Paths are compared as they are sent: no %HH is decoded. */
 static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *text)
 {
@@ -121,7 +118,7 @@ static void *on_uri(void *user, const char *uri, struct MHD_Connection *mhd)
 	return NULL;
 }
 
-struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned connections)
+struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned connections, size_t head_bytes)
 {
 	/* no MHD_USE_ERROR_LOG: its complaints are about clients, and taking a connection over looks like one */
 	unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME |
@@ -140,7 +137,8 @@ struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned 
 		flags |= MHD_USE_NO_LISTEN_SOCKET;
 	return MHD_start_daemon(flags, 0, NULL, NULL, exchange_handle, listener,
 		MHD_OPTION_CONNECTION_LIMIT, connections,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+		/* also for pieces of the body; MHD clears all of it after every request, so more is not better */
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, head_bytes,
 		MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, NULL,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
 		MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,

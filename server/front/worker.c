@@ -224,7 +224,8 @@ int worker_listen(struct worker *worker, int fd, char *why, size_t size)
 	listener->accept_fd = -1;
 	link_init(&listener->tls_clients);
 	link_init(&listener->tls_waiting);
-	listener->daemon = mhd_start(listener, listener->is_tls ? -1 : fd, worker->front->connections_each);
+	listener->daemon = mhd_start(listener, listener->is_tls ? -1 : fd, worker->front->connections_each,
+		worker->front->options.head_bytes);
 	if (!listener->daemon) {
 		(void)snprintf(why, size, "libmicrohttpd could not be started on a listening socket");
 		(void)close(fd);

@@ -372,7 +372,18 @@ def test_row_75_a_reader_that_stopped_is_cut_after_the_write_timeout_and_the_eng
                 assert connection.data[-5:] != b"0\r\n\r\n"
 
 
-# --- limits of connections and descriptors ---
+# --- limits of heads, connections and descriptors ---
+
+@pytest.mark.parametrize("head, token, cookie, status", [
+    ("16KiB", 12000, 0, 200), ("16KiB", 0, 7000, 200), ("16KiB", 0, 9000, 431), ("16KiB", 18000, 0, 431),
+    ("48KiB", 18000, 9000, 200), ("4KiB", 6000, 0, 431)])
+def test_there_is_room_for_the_headers_of_a_sign_on_proxy(engine, head, token, cookie, status):
+    with Gateway({"small": engine}, limits={"head": head}) as gateway:
+        with gateway.connect() as connection:
+            connection.send(post(f"X-Forwarded-Access-Token: {'t' * token}", f"Cookie: session={'c' * cookie}"))
+            assert connection.read_answer().status == status
+
+
 
 def test_over_the_limit_of_connections_nobody_is_served_badly(engine):
     with Gateway({"small": engine}, limits={"connections": 8, "header_timeout": "2s"}) as gateway:

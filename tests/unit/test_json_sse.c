@@ -293,14 +293,52 @@ static void usage_of_a_complete_answer_is_found(void **state)
 		{ "{\"usage\":{}}", false, -1 }, { "{\"usage\":null}", false, -1 }, { "{}", false, -1 },
 		{ "[]", false, -1 },
 		{ "{\"usage\":{\"prompt_tokens\":3}", false, -1 }, { "", false, -1 },
+		/* keys behind it, and white space, as some engines write */
+		{ "{\"id\":\"x\", \"usage\": {\"prompt_tokens\": 3, \"total_tokens\": 7,\n \"prompt_tokens_details\": null},"
+		  "\n \"prompt_logprobs\": null, \"kv_transfer_params\": {\"a\": [1, {}]}\n}\n", true, 7 },
+		{ "{\n\"usage\":{\"total_tokens\":7} , \"id\":1}", true, 7 },
+		/* not at the top level, or not a key, however near the end */
+		{ "{\"choices\":[{\"usage\":{\"total_tokens\":1}}]}", false, -1 },
+		{ "{\"a\":{\"usage\":{\"total_tokens\":1}}}", false, -1 },
+		{ "[{\"usage\":{\"total_tokens\":1}}]", false, -1 },
+		{ "{\"text\":\"{\\\"usage\\\":{\\\"total_tokens\\\":1}}\"}", false, -1 },
+		{ "{\"a\":\"usage\",\"b\":{\"total_tokens\":1}}", false, -1 },
+		{ "{\"usage\":{\"total_tokens\":7},\"a\":{\"usage\":{\"total_tokens\":1}}}", true, 7 },
+		{ "{\"usage\":{\"total_tokens\":7},\"a\":[\"usage\"]}", true, 7 },
+		{ "{\"usage\":{\"total_tokens\":7}} x", false, -1 },
+		{ "{\"usage\":{\"total_tokens\":7},}", false, -1 },
+		{ "{\"usage\":{\"total_tokens\":7},", false, -1 },
+		{ "{\"usage\":{\"total_tokens\":7", false, -1 },
+		{ "\"usage\":{\"total_tokens\":7}}", false, -1 },
+		{ "{\"usage\"", false, -1 },
+		{ "{\"usage\":", false, -1 },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct vgw__usage usage;
 
+		print_message("%s\n", rows[i].body);
 		assert_int_equal(vgw__usage_find(rows[i].body, strlen(rows[i].body), &usage), rows[i].found);
 		assert_int_equal(vgw__usage_total(&usage), rows[i].total);
+	}
+}
+
+/* In front of the bytes that are looked at first there may be much, and behind the usage too. */
+static void usage_of_a_long_answer_is_found_wherever_it_is(void **state)
+{
+	static const char usage_text[] = "\"usage\":{\"total_tokens\":7}";
+	enum { LONG = 5000 };
+	char body[2 * LONG];
+	struct vgw__usage usage;
+
+	(void)state;
+	for (size_t before = 0; before < LONG; before += 499) {
+		int len = snprintf(body, sizeof(body), "{\"a\":\"%0*d\",%s,\"b\":\"%0*d\"}", (int)before, 0, usage_text,
+			(int)(LONG - before), 0);
+
+		assert_true(vgw__usage_find(body, (size_t)len, &usage));
+		assert_int_equal(vgw__usage_total(&usage), 7);
 	}
 }
 
@@ -314,6 +352,7 @@ int main(void)
 		cmocka_unit_test(an_event_longer_than_the_limit_is_told_however_it_is_cut),
 		cmocka_unit_test(a_megabyte_event_is_watched_without_memory),
 		cmocka_unit_test(usage_of_a_complete_answer_is_found),
+		cmocka_unit_test(usage_of_a_long_answer_is_found_wherever_it_is),
 	};
 
 	return cmocka_run_group_tests_name("json_sse", tests, NULL, NULL);
