@@ -239,12 +239,26 @@ static enum MHD_Result route(struct exchange *x, void **state, const char *url, 
 	return MHD_YES;
 }
 
+/* For the day the connection is taken over: what of its bytes are requests? */
+static void count_bytes(const struct exchange *x)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+
+	if (!x->connection)
+		return;
+	if (!info || x->head.is_chunked)
+		x->connection->is_uncounted = true;
+	else
+		x->connection->asked_bytes += info->header_size + x->head.content_length;
+}
+
 static enum MHD_Result begin(struct exchange *x, void **state, const char *url, const char *method,
 	const char *version)
 {
 	const char *why = NULL;
 	vgw_fault fault = guard_check(&x->head, x->mhd, method, version, &why);
 
+	count_bytes(x);
 	x->origin = cors_find(x->worker->front, x->head.origin);
 	if (x->worker->front->options.access_log) {
 		x->method = log_method(method);

@@ -126,6 +126,8 @@ static enum MHD_Result look(struct check *check, const char *name, size_t name_l
 		head->origin = value;
 	} else if (IS("accept")) {
 		head->accept = value;
+	} else if (IS("connection")) {
+		head->is_last |= strcasecmp(value, "keep-alive") != 0;
 	} else if (IS("upgrade")) {
 		head->has_upgrade = true;
 	} else if (IS("tracestate")) {

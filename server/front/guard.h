@@ -17,6 +17,7 @@ struct request_head {
 	bool expects_continue;
 	bool is_http10;
 	enum decode_coding coding; /* of the body */
+	bool is_last;     /* the client wants the connection to end with the answer */
 	bool has_upgrade; /* ignored, but what follows may be another protocol: close after the answer */
 	const char *content_type; /* borrowed of MHD, NULL: absent */
 	const char *accept;

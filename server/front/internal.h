@@ -67,6 +67,15 @@ struct connection {
 	char peer[PEER_BYTES];
 	char *query; /* of its request, from its '?' on, as it came; NULL: there is none */
 	bool is_query_lost; /* there was no memory for it */
+	uint64_t asked_bytes; /* of all its requests so far */
+	bool is_uncounted;    /* one of them was of unknown length */
+};
+
+/* A connection on its way back to MHD. */
+struct returning {
+	int fd;
+	uint64_t asked_bytes;
+	struct tls_client *tls; /* NULL: in the clear */
 };
 
 struct worker {
@@ -92,6 +101,7 @@ struct worker {
 	struct link suspended; /* exchanges, oldest first */
 	struct link streams;
 	struct link lingering;
+	const struct returning *returning; /* while MHD is told; else NULL */
 	size_t suspended_count;
 	size_t stream_count;
 	struct reply *spare_reply;

@@ -52,6 +52,7 @@ static void open_connection(struct listener *listener, struct MHD_Connection *mh
 {
 	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct connection *connection = fd ? calloc(1, sizeof(*connection)) : NULL;
+	const struct returning *returning = listener->worker->returning;
 	const struct sockaddr *address = NULL;
 	const union MHD_ConnectionInfo *peer;
 
@@ -60,15 +61,27 @@ static void open_connection(struct listener *listener, struct MHD_Connection *mh
 		return; /* served without deadlines of ours */
 	connection->worker = listener->worker;
 	connection->fd = fd->connect_fd;
+	if (returning && returning->fd != connection->fd)
+		returning = NULL;
 	link_init(&connection->link);
-	if (listener->is_tls) {
-		connection->tls = tls_client_find(listener, connection->fd, &address);
+	if (returning) {
+		connection->asked_bytes = returning->asked_bytes;
+		connection->tls = tls_client_ref(returning->tls);
+	} else if (listener->is_tls) {
+		connection->tls = tls_client_find(listener, connection->fd);
+	}
+	if (connection->tls) {
+		address = tls_client_get_address(connection->tls);
 	} else {
 		peer = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 		address = peer ? peer->client_addr : NULL;
 	}
 	print_peer(connection, address);
 	connection->is_local = is_loopback(address);
+	if (returning) {
+		deadline_start_idle(connection);
+		return;
+	}
 	connection->is_fresh = true;
 	atomic_fetch_add(&listener->worker->front->fresh, 1);
 	deadline_start(connection, DEADLINE_HEAD);

@@ -6,7 +6,7 @@
  *                  └─ over HIGH_WATER ──► VGW_FLOW_FULL ... below LOW_WATER ──► vgw_call_resume()
  *   EPOLLRDHUP ──► the client is gone ──► vgw_call_cancel()
  *
- * The answer says `Connection: close`: bytes of a next request that MHD has read already would be lost. */
+ * After an answer that ended properly MHD has the connection back (takeover.c), if it may. */
 #include "front/stream.h"
 #include "front/linger.h"
 #include "front/tls_client.h"
@@ -29,8 +29,7 @@ enum {
 /* --- the end
  * -------------------------------------------------------------------------------------------------- */
 
-/* Out of the worker's sight; the descriptor is the caller's now. */
-static int detach(struct exchange *x)
+int stream_detach(struct exchange *x)
 {
 	struct stream *stream = x->stream;
 	vgw_loop *loop = x->worker->loop;
@@ -55,7 +54,7 @@ static void cut(struct exchange *x)
 	int fd;
 
 	tls_client_cut(x->stream->tls);
-	fd = detach(x);
+	fd = stream_detach(x);
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 	(void)close(fd);
 	exchange_free(x);
@@ -66,7 +65,7 @@ static void close_gently(struct exchange *x)
 {
 	struct worker *worker = x->worker;
 
-	linger_take(worker, detach(x), 0);
+	linger_take(worker, stream_detach(x), 0);
 	exchange_free(x);
 }
 
@@ -75,7 +74,9 @@ static void finish(struct exchange *x)
 	bool is_visible =
 		x->stream->is_clean || x->stream->is_chunked || (x->reply && x->reply->content_length >= 0);
 
-	if (is_visible)
+	if (x->stream->is_kept && x->stream->is_clean && !x->worker->is_draining)
+		stream_give_back(x);
+	else if (is_visible)
 		close_gently(x);
 	else
 		cut(x);
@@ -233,7 +234,9 @@ void stream_put_head(struct exchange *x)
 		heartbeat_arm(x->worker);
 	stream->is_chunked = reply->content_length < 0 && !x->head.is_http10 && !x->is_head && reply->status != 204 &&
 			     reply->status != 304;
-	head = reply_print_head(reply, stream->is_chunked, true, &len);
+	stream->is_kept = stream->daemon && !x->worker->is_draining && !reply->must_close &&
+		(stream->is_chunked || reply->content_length >= 0);
+	head = reply_print_head(reply, stream->is_chunked, !stream->is_kept, &len);
 	if (!head || !append(stream, head, len))
 		stream->is_broken = true;
 	free(head);

@@ -9,6 +9,9 @@
 struct stream {
 	int fd;
 	struct tls_client *tls; /* reference; NULL: in the clear */
+	struct MHD_Daemon *daemon; /* may have the connection back after the answer; NULL: it ends with it */
+	uint64_t asked_bytes;
+	bool is_kept; /* the client was told that it goes on */
 	bool is_chunked;
 	bool is_event_stream;
 	bool is_ending;
@@ -29,6 +32,12 @@ struct stream {
 
 /* The head of x->reply is written. Nothing is sent before the end of the turn. */
 void stream_put_head(struct exchange *x);
+
+/* After an answer with a proper end: MHD has the connection back. The exchange is gone then. */
+void stream_give_back(struct exchange *x);
+
+/* Out of the worker's sight; the descriptor is the caller's now. */
+int stream_detach(struct exchange *x);
 
 /* What the socket says: the client is gone, or there is room again. The watch's user is the exchange. */
 void stream_on_event(vgw_watch *watch, uint32_t events);

@@ -67,6 +67,16 @@ void tls_client_unref(struct tls_client *client)
 		free(client);
 }
 
+const struct sockaddr *tls_client_get_address(const struct tls_client *client)
+{
+	return (const struct sockaddr *)&client->address;
+}
+
+uint64_t tls_client_get_given_bytes(const struct tls_client *client)
+{
+	return client->pipe.given_bytes;
+}
+
 int64_t tls_client_get_heard_ms(const struct tls_client *client)
 {
 	return client->heard_ms;
@@ -315,7 +325,7 @@ void tls_client_begin(struct listener *listener, int fd, const struct sockaddr_s
 		close_client(client);
 }
 
-struct tls_client *tls_client_find(struct listener *listener, int inner_fd, const struct sockaddr **address)
+struct tls_client *tls_client_find(struct listener *listener, int inner_fd)
 {
 	for (struct link *at = listener->tls_waiting.next; at != &listener->tls_waiting; at = at->next) {
 		struct tls_client *client = LINK_OWNER(at, struct tls_client, waiting);
@@ -323,7 +333,6 @@ struct tls_client *tls_client_find(struct listener *listener, int inner_fd, cons
 		if (client->given != inner_fd)
 			continue;
 		link_remove(&client->waiting);
-		*address = (const struct sockaddr *)&client->address;
 		return tls_client_ref(client);
 	}
 	return NULL;

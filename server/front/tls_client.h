@@ -18,11 +18,13 @@ struct tls_client;
 /* Takes the descriptor of a connection just accepted. */
 void tls_client_begin(struct listener *listener, int fd, const struct sockaddr_storage *address, socklen_t len);
 
-/* MHD has begun with a descriptor of ours: whose is it? A reference, with the peer's address; NULL: nobody's. */
-struct tls_client *tls_client_find(struct listener *listener, int inner_fd, const struct sockaddr **address);
+/* MHD has begun with a descriptor of ours: whose is it? A reference; NULL: nobody's. */
+struct tls_client *tls_client_find(struct listener *listener, int inner_fd);
 struct tls_client *tls_client_ref(struct tls_client *client); /* NULL is allowed, as below */
 void tls_client_unref(struct tls_client *client);
 
+const struct sockaddr *tls_client_get_address(const struct tls_client *client); /* the peer's */
+uint64_t tls_client_get_given_bytes(const struct tls_client *client); /* to its inner end, since it began */
 int64_t tls_client_get_heard_ms(const struct tls_client *client); /* when its last bytes came */
 
 /* The answer breaks off: the client must not take the connection's end for the answer's. Then close the descriptor. */

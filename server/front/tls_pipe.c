@@ -49,12 +49,14 @@ static size_t give_inner(struct tls_pipe *pipe, const char *data, size_t len)
 	while (given < len && !pipe->is_inner_deaf) {
 		ssize_t sent = send(pipe->inner, data + given, len - given, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-		if (sent >= 0)
+		if (sent >= 0) {
 			given += (size_t)sent;
-		else if (errno == EAGAIN)
+			pipe->given_bytes += (size_t)sent;
+		} else if (errno == EAGAIN) {
 			return given;
-		else if (errno != EINTR)
+		} else if (errno != EINTR) {
 			pipe->is_inner_deaf = true;
+		}
 	}
 	return len;
 }

@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum tls_outcome { TLS_DONE, TLS_BLOCKED, TLS_GONE };
 
@@ -24,6 +25,7 @@ struct tls_pipe {
 	int inner;
 	struct tls_rest in;
 	struct tls_rest out;
+	uint64_t given_bytes; /* to inner, in all */
 	bool wants_write;     /* TLS has to write before it can go on reading */
 	bool has_heard;       /* in this step bytes came from the client */
 	bool has_progress;    /* in this step some went out to it */

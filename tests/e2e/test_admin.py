@@ -196,7 +196,7 @@ def test_a_stream_ends_whole_while_its_model_is_unloaded():
             client.send(http("POST", "/v1/chat/completions", chat_body("a", stream=True)))
             client.receive()
             assert gateway.json("POST", "/admin/models/a/unload", status=202)["state"] == "draining"
-            answer = Answer(client.read_all(), "POST")
+            answer = client.read_answer("POST")
         assert answer.is_clean and b"[DONE]" in answer.body
         wait_until(lambda: gateway.model("a")["state"] == "absent", 10, "the end of it")
 

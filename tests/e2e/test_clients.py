@@ -262,8 +262,74 @@ def test_pipelined_requests_are_answered_in_their_order(gateway):
     assert "version" in answers[2].json() and answers[4].json()["id"] == "small" and "choices" in answers[5].json()
 
 
+def test_a_connection_is_used_again_after_streams(gateway, engine):
+    asked = [post(stream=True), post(), post(stream=True), post(stream=True), http("GET", "/v1/models")]
+    with gateway.connect() as connection:
+        for number in range(25):
+            connection.send(asked[number % len(asked)])
+            answer = connection.read_answer()
+            assert answer.status == 200 and answer.is_clean and answer.get("connection") is None
+    assert engine.counters()["requests"] == 20
+
+
+def test_a_request_sent_while_a_stream_runs_is_answered_behind_it(engine):
+    """MHD has not read it: it waits in the socket until the connection is MHD's again."""
+    with Engine(served_model_name="small", itl="20ms", tokens=12) as slow, Gateway({"small": slow}) as gateway:
+        with gateway.connect() as connection:
+            for _ in range(3):
+                connection.send(post(stream=True))
+                connection.read_until(b"data: ")
+                connection.send(post() + http("GET", "/version"))
+                answers = [connection.read_answer() for _ in range(3)]
+                assert answers[0].events()[-1] == "[DONE]" and answers[0].get("connection") is None
+                assert "choices" in answers[1].json() and "version" in answers[2].json()
+
+
+@pytest.mark.parametrize("data", [
+    post("Connection: close", stream=True), post("Connection: upgrade, close", "Upgrade: websocket", stream=True),
+    post(stream=True).replace(b"HTTP/1.1", b"HTTP/1.0")], ids=["close", "upgrade", "1.0"])
+def test_a_client_that_wants_no_more_sees_the_end_of_the_connection(gateway, data):
+    with gateway.connect() as connection:
+        connection.send(post(stream=True))
+        assert connection.read_answer().get("connection") is None
+        connection.send(data)
+        connection.read_all()
+        answer = connection.read_answer()
+        assert answer.get("connection") == "close" and b"[DONE]" in answer.body
+
+
+def test_a_stream_whose_request_came_in_chunks_is_the_last_on_its_connection(gateway):
+    """How many bytes chunks took is not known, and so not whether a next request has been read with them."""
+    body = chat_body("small", stream=True)
+    text = json.dumps(body).encode()
+    with gateway.connect() as connection:
+        connection.send(http("POST", CHAT, None, ["Content-Type: application/json", "Transfer-Encoding: chunked"])
+                        + b"%x\r\n%b\r\n0\r\n\r\n" % (len(text), text))
+        answer = connection.read_answer()
+        assert answer.get("connection") == "close" and answer.events()[-1] == "[DONE]"
+        assert connection.read_all() == b""
+
+
+def test_a_connection_that_has_streamed_has_the_deadlines_of_others(gateway):
+    with gateway.connect() as connection:
+        connection.send(post(stream=True))
+        assert connection.read_answer().is_clean
+        took = trickle(connection, post("X-Long: " + "a" * 500))
+    assert 0.5 <= took < 3
+
+
+def test_clients_that_leave_after_their_stream_leave_nothing_behind(gateway):
+    before = gateway.descriptors()
+    for number in range(40):
+        connection = gateway.connect()
+        connection.send(post(stream=True))
+        assert connection.read_answer().is_clean
+        connection.reset() if number % 2 else connection.close()
+    wait_until(lambda: gateway.descriptors() <= before, what="the descriptors' return")
+
+
 def test_what_is_pipelined_behind_a_stream_is_not_answered(gateway, engine):
-    """A stream says Connection: close, so the client knows that the second one was not taken."""
+    """It was read with the stream's request. Connection: close tells the client that it was not taken."""
     with gateway.connect() as connection:
         connection.send(post(stream=True) + post())
         first = connection.read_answer()

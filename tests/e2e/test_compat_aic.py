@@ -146,7 +146,7 @@ def test_another_spec_is_another_engine_and_streams_of_the_old_one_end_whole(pat
             client.read_until(b"data: ")
             second = switch(gateway, "org/m --tokens 3").json()
             assert second["pid"] != first["pid"] and second["status"] == "ready"
-            assert b"[DONE]" in client.read_all()
+            assert client.read_answer().events()[-1] == "[DONE]"
         assert not os.path.exists(f"/proc/{first['pid']}")
         third = switch(gateway, "org/n --tokens 3").json()
         assert ask(gateway, "GET", "/v1/models").json()["data"][0]["id"] == "org/n"

@@ -20,10 +20,11 @@ from gateway import SANITIZER, Answer, Connection, Gateway, chat_body, http  # n
 PATH = "/v1/chat/completions"
 
 
-def ask(gateway, model="small", stream=True, **more):
-    """A connection that has asked."""
+def ask(gateway, model="small", stream=True, is_last=True, **more):
+    """A connection that has asked; usually for the last time."""
     connection = gateway.connect()
-    connection.send(http("POST", PATH, chat_body(model, stream=stream, **more)))
+    headers = ["Connection: close"] if is_last else []
+    connection.send(http("POST", PATH, chat_body(model, stream=stream, **more), headers))
     return connection
 
 
@@ -60,8 +61,8 @@ def test_sigterm_lets_what_is_under_way_finish_and_refuses_what_is_new(workers):
         assert kept.read_answer().status == 200
         request, late = http("POST", PATH, chat_body("small")), gateway.connect()
         late.send(request[:20])
-        streams = [ask(gateway) for _ in range(50)]
-        waiting = [ask(gateway, stream=False) for _ in range(10)]
+        streams = [ask(gateway, is_last=number % 2 == 0) for number in range(50)]
+        waiting = [ask(gateway, stream=False, is_last=False) for _ in range(10)]
         wait_in_flight(gateway, 60)
 
         gateway.term()

@@ -104,7 +104,7 @@ class Client(threading.Thread):
     def run(self):
         try:
             with self.gateway.connect() as connection:
-                connection.send(http("POST", CHAT, chat_body("small", stream=True)))
+                connection.send(http("POST", CHAT, chat_body("small", stream=True), ["Connection: close"]))
                 while b"data:" not in connection.data:
                     assert connection.receive(), connection.data
                 self.streaming.wait(60)

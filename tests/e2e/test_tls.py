@@ -22,8 +22,8 @@ from gateway import Answer, Connection, Gateway, chat_body, http  # noqa: E402
 CHAT = "/v1/chat/completions"
 
 
-def post(**more):
-    return http("POST", CHAT, chat_body("small", **more))
+def post(*headers, **more):
+    return http("POST", CHAT, chat_body("small", **more), headers)
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +66,23 @@ def test_a_thousand_requests_on_one_connection(gateway):
 
 def test_streams_arrive_whole_and_end_with_a_proper_goodbye(gateway):
     with gateway.connect() as connection:
-        connection.send(post(stream=True))
+        connection.send(post("Connection: close", stream=True))
         answer = Answer(connection.read_all())
         assert answer.is_clean and answer.events()[-1] == "[DONE]"
         assert not connection.was_reset, "ended by close_notify"
     assert gateway.access_of(answer)["peer"] == "127.0.0.1"
+
+
+def test_a_session_is_used_again_after_streams(gateway):
+    with gateway.connect() as connection:
+        for number in range(40):
+            connection.send(post(stream=number % 4 > 0))
+            answer = connection.read_answer()
+            assert answer.status == 200 and answer.is_clean and answer.get("connection") is None
+            assert gateway.access_of(answer)["peer"] == "127.0.0.1"
+        connection.send(post(stream=True) + post())
+        assert connection.read_answer().get("connection") == "close", "the second was read with the first"
+        assert connection.read_all() == b"" and not connection.was_reset
 
 
 def test_curl_is_served_and_speaks_http_1_1(gateway, authority):
@@ -170,7 +182,7 @@ def test_a_client_that_does_not_read_costs_bounded_memory_and_gets_all_of_it_lat
         gateway.chat("small", stream=True, max_tokens=10)
         before = gateway.resident_bytes()
         with gateway.connect(receive_buffer=16384, timeout=60) as connection:
-            connection.send(post(stream=True))
+            connection.send(post("Connection: close", stream=True))
             connection.read_until(b"data: ")
             sent = 0
             while sent != engine.counters()["bytes_sent"]:
@@ -189,7 +201,7 @@ def test_what_a_client_has_not_read_yet_at_the_end_is_not_lost(authority, files)
             start(engine, authority, files) as gateway:
         idle = gateway.descriptors()
         with gateway.connect() as connection:
-            connection.send(post(stream=True))
+            connection.send(post("Connection: close", stream=True))
             gateway.access(1)
             wait_until(lambda: gateway.descriptors() <= idle + 1, 10, "the gateway's close")  # the engine's stays
             answer = Answer(connection.read_all())
@@ -319,7 +331,7 @@ def test_a_new_certificate_is_shown_without_dropping_anybody(authority, tmp_path
             assert serial_shown(gateway, authority) not in (first, second)
             kept.send(http("GET", "/v1/models"))
             assert kept.read_answer().status == 200
-            assert Answer(stream.read_all()).is_clean
+            assert stream.read_answer().is_clean
 
 
 def test_a_bad_certificate_changes_nothing_and_is_told(engine, authority, tmp_path):

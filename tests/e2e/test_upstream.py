@@ -292,7 +292,7 @@ def test_whole_answers_of_any_size_are_byte_exact(gateway, engine, size):
 def test_events_arrive_one_by_one_as_the_engine_sends_them():
     with Engine(tokens=6, itl="60ms", served_model_name="small") as slow, Gateway({"small": slow}) as gateway:
         with gateway.connect() as connection:
-            connection.send(http("POST", CHAT, chat_body("small", stream=True)))
+            connection.send(http("POST", CHAT, chat_body("small", stream=True), ["Connection: close"]))
             times, seen = [], 0
             while connection.receive():
                 if connection.data.count(b"data: ") > seen:
