@@ -12,6 +12,16 @@
 #include <string.h>
 #include <sys/un.h>
 
+/* A daemon of ours belongs to one thread; and a connection that is added must be begun with at once, for
+ * stream_give_back(), which 1.0 does only if told this. 0.9.75 does so anyway, and does not know the flag. */
+enum { SINGLE_THREADED = 1 << 19 };
+
+/* Asked of the library found at run time: all have one soname. "1.0.1": the major number tells. */
+static bool is_1_0(void)
+{
+	return strtol(MHD_get_version(), NULL, 10) >= 1;
+}
+
 /* Paths are compared as they are sent: no %HH is decoded. */
 static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *text)
 {
@@ -148,6 +158,8 @@ struct MHD_Daemon *mhd_start(struct listener *listener, int listen_fd, unsigned 
 
 	if (listen_fd < 0)
 		flags |= MHD_USE_NO_LISTEN_SOCKET;
+	if (is_1_0())
+		flags |= SINGLE_THREADED;
 	return MHD_start_daemon(flags, 0, NULL, NULL, exchange_handle, listener,
 		MHD_OPTION_CONNECTION_LIMIT, connections,
 		/* also for pieces of the body; MHD clears all of it after every request, so more is not better */
@@ -173,8 +185,7 @@ const char *mhd_get_version(void)
 
 const char *mhd_get_weakness(void)
 {
-	/* "1.0.1": the major number tells */
-	return strtol(MHD_get_version(), NULL, 10) >= 1
+	return is_1_0()
 		? NULL
 		: "this version of libmicrohttpd accepts bare LF line ends, folded header lines and NUL bytes; put a "
 		  "strict proxy in front where clients are hostile";
