@@ -105,7 +105,7 @@ static void publish(struct client *client, const char *const *urls, size_t count
 	vgw_registry_unref(registry);
 }
 
-static struct client *begin(const char *const *urls, size_t count, int64_t first_byte_ms)
+static struct client *begin_with(const char *const *urls, size_t count, int64_t first_byte_ms, uint64_t max_event_bytes)
 {
 	vgw_gateway_options options = VGW_GATEWAY_OPTIONS_INIT;
 	struct client *client = calloc(1, sizeof(*client));
@@ -113,12 +113,18 @@ static struct client *begin(const char *const *urls, size_t count, int64_t first
 
 	assert_non_null(client);
 	options.first_byte_timeout_ms = first_byte_ms;
+	options.max_event_bytes = max_event_bytes;
 	options.health_interval_ms = -1; /* scripts count connections */
 	assert_int_equal(vgw_gateway_new(&client->gateway, &options, &err), VGW_OK);
 	publish(client, urls, count, "org/small");
 	assert_int_equal(vgw_loop_new(&client->loop, &err), VGW_OK);
 	assert_int_equal(vgw_worker_attach(&client->worker, client->gateway, client->loop, &err), VGW_OK);
 	return client;
+}
+
+static struct client *begin(const char *const *urls, size_t count, int64_t first_byte_ms)
+{
+	return begin_with(urls, count, first_byte_ms, 0);
 }
 
 static void end(struct client *client, struct rawserver *server)
@@ -296,6 +302,35 @@ static void an_engine_that_dies_mid_stream_leaves_its_bytes_an_error_event_and_a
 	end(client, server);
 }
 
+/* The event's end comes with the bytes that make it too long: those were read, and not handed on. */
+static void sends_an_event_that_is_too_long(struct rawserver *server, void *user)
+{
+	int fd = rawserver_accept(server);
+
+	(void)user;
+	rawserver_expect_request(server, fd);
+	rawserver_send(server, fd,
+		"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+		"a\r\ndata: long\r\n28\r\n, and longer than one is allowed to be\n\n\r\n");
+	rawserver_expect_close(server, fd);
+}
+
+static void an_event_that_is_too_long_is_not_the_beginning_of_the_error_event(void **state)
+{
+	struct rawserver *server = rawserver_start(sends_an_event_that_is_too_long, NULL, NULL);
+	const char *urls[] = { rawserver_get_url(server) };
+	struct client *client = begin_with(urls, 1, 0, 32);
+	static const char expected[] = "data: long\n\ndata: {\"error\":{";
+	vgw_error err;
+
+	(void)state;
+	assert_int_equal(ask(client, "{\"model\":\"small\",\"stream\":true}", &err), VGW_OK);
+	wait_for(client, &client->has_ended);
+	assert_memory_equal(client->body, expected, sizeof(expected) - 1);
+	assert_false(client->is_clean);
+	end(client, server);
+}
+
 static void is_truncated(struct rawserver *server, void *user)
 {
 	int fd = rawserver_accept(server);
@@ -414,6 +449,7 @@ int main(void)
 		cmocka_unit_test(when_no_engine_can_be_reached_the_answer_says_so),
 		cmocka_unit_test(a_post_that_may_have_been_executed_is_not_sent_twice),
 		cmocka_unit_test(an_engine_that_dies_mid_stream_leaves_its_bytes_an_error_event_and_an_unclean_end),
+		cmocka_unit_test(an_event_that_is_too_long_is_not_the_beginning_of_the_error_event),
 		cmocka_unit_test(a_truncated_answer_that_is_no_stream_becomes_an_honest_error),
 		cmocka_unit_test(an_engine_that_says_nothing_in_time_is_given_up_and_its_connection_closed),
 		cmocka_unit_test(a_cancelled_call_closes_its_connection_and_is_heard_of_no_more),
