@@ -186,7 +186,7 @@ struct exchange {
 	char request_id[REQUEST_ID_BYTES];
 	char peer[PEER_BYTES];
 	char address[PEER_BYTES]; /* whom a limit per address counts */
-	char path[96]; /* for the log: a constant of the table, or the beginning of an unknown one */
+	char path[96]; /* for the log and the list of requests: a constant of the table, or the beginning of an unknown one */
 };
 
 /* worker.c */
