@@ -195,12 +195,17 @@ void log_sink_time(char out[32])
 	(void)snprintf(out + len, 32 - len, ".%03ldZ", now.tv_nsec / 1000000);
 }
 
+static bool is_inside_character(char c)
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
+
 size_t log_sink_escape(char *out, size_t size, const char *text, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
-	size_t at = 0;
+	size_t at = 0, i;
 
-	for (size_t i = 0; i < len && at + 7 < size; i++) {
+	for (i = 0; i < len && at + 7 < size; i++) {
 		unsigned char c = (unsigned char)text[i];
 
 		if (c == '"' || c == '\\') {
@@ -214,6 +219,11 @@ size_t log_sink_escape(char *out, size_t size, const char *text, size_t len)
 		} else {
 			out[at++] = (char)c;
 		}
+	}
+	if (i < len && is_inside_character(text[i])) {
+		while (at && is_inside_character(out[at - 1]))
+			at--;
+		at -= at > 0; /* its first byte */
 	}
 	out[at] = '\0';
 	return at;

@@ -210,14 +210,23 @@ void vgw__allowance_settle(vgw_call *call, const struct vgw__usage *usage)
 			memory_order_relaxed);
 }
 
+void vgw__allowance_leave(vgw_call *call)
+{
+	struct vgw__allowance *allowance = call->allowance;
+
+	if (!allowance || !allowance->ticket)
+		return;
+	vgw__ticket_cancel(allowance->ticket);
+	allowance->ticket = NULL;
+}
+
 void vgw__allowance_free(vgw_call *call)
 {
 	struct vgw__allowance *allowance = call->allowance;
 
 	if (!allowance)
 		return;
-	if (allowance->ticket)
-		vgw__ticket_cancel(allowance->ticket);
+	vgw__allowance_leave(call);
 	settle(call, 0);
 	vgw_principal_unref(allowance->principal);
 	vgw__free(allowance);

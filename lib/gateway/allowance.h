@@ -35,6 +35,9 @@ vgw_status vgw__allowance_begin(vgw_call *call, const vgw_request *request, cons
 /* Ask. WAIT: `go_on` is called when the store said yes. REFUSED: the call answers 429 by itself. */
 enum vgw__permit vgw__allowance_ask(vgw_call *call, const vgw_request *request, void (*go_on)(vgw_call *call));
 
+/* It does not wait for the store any more: what that grants is given back. Idempotent. */
+void vgw__allowance_leave(vgw_call *call);
+
 /* The call ended and used so much: counted and settled, once. */
 void vgw__allowance_settle(vgw_call *call, const struct vgw__usage *usage);
 void vgw__allowance_free(vgw_call *call); /* what is not settled was not used */

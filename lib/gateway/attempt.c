@@ -73,6 +73,13 @@ void vgw__attempt_prepare(vgw_call *call, const struct vgw__scan *scan, const ch
 		find_prompt(call, scan);
 }
 
+/* It waits for no answer as a repeated one any more. */
+static void give_budget_back(vgw_call *call)
+{
+	call->seat->repeated -= call->is_repeated;
+	call->is_repeated = false;
+}
+
 /* --- choosing --------------------------------------------------------------------------------------------------- */
 
 bool vgw__attempt_begin(vgw_call *call)
@@ -95,8 +102,10 @@ bool vgw__attempt_begin(vgw_call *call)
 	if (call->seat->adapter && call->targets->count > 1)
 		choice.preferred = vgw__adapters_find(call);
 	call->target = vgw__balance_choose(call->targets, &choice);
-	if (!call->target)
+	if (!call->target) {
+		give_budget_back(call);
 		return false;
+	}
 	call->tried |= UINT64_C(1) << choice.place;
 	call->is_trial = choice.is_trial;
 	call->is_dispatched = true;
@@ -115,8 +124,7 @@ void vgw__attempt_end(vgw_call *call)
 	if (call->is_trial)
 		vgw__circuit_abandon(&call->target->circuit);
 	call->is_trial = false;
-	call->seat->repeated -= call->is_repeated;
-	call->is_repeated = false;
+	give_budget_back(call);
 }
 
 /* --- what it tells ------------------------------------------------------------------------------------------------ */
@@ -175,8 +183,7 @@ void vgw__attempt_judge(vgw_call *call, uint32_t status)
 	bool was_trial = call->is_trial;
 	char why[32];
 
-	call->seat->repeated -= call->is_repeated;
-	call->is_repeated = false;
+	give_budget_back(call);
 	if (status >= 500 || status == 408 || status == 429) {
 		(void)snprintf(why, sizeof(why), "it answered %u", (unsigned)status);
 		vgw__attempt_fail(call, why);

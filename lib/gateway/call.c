@@ -174,13 +174,15 @@ enum vgw__flow vgw__call_deliver(vgw_call *call, const void *data, size_t len)
 	return call->is_paused ? VGW__FLOW_FULL : VGW__FLOW_GO;
 }
 
-/* Too late for a status: an error event, at a place where the client's parser takes it for one, and a bad end. */
+/* Too late for a status: an error event, at a place where the client's parser takes it for one, and a bad end. The
+ * bytes that made an event too long were read and not delivered: then nobody knows where the client is. */
 static void break_off(vgw_call *call)
 {
+	bool is_between = vgw__sse_at_boundary(&call->sse) && !call->sse.is_too_long;
 	struct vgw__buf event;
 
 	vgw__buf_init(&event, EVENT_MAX_BYTES);
-	if (call->is_sse && vgw__buf_append(&event, "\n\n", vgw__sse_at_boundary(&call->sse) ? 0 : 2) &&
+	if (call->is_sse && vgw__buf_append(&event, "\n\n", is_between ? 0 : 2) &&
 		vgw__fault_print_event(&event, call->fault, call->fault_text))
 		(void)vgw__call_deliver(call, event.data, event.len);
 	vgw__buf_fini(&event);
@@ -212,9 +214,12 @@ static void give_answer(vgw_defer *defer)
 	vgw__call_finish(call, call->fault, true);
 }
 
+/* What it waited for may come in this very turn: nobody wants it any more. */
 void vgw__call_fail(vgw_call *call, vgw_fault fault, const char *text)
 {
 	vgw__call_drop_upstream(call);
+	vgw__call_release_lease(call);
+	vgw__allowance_leave(call);
 	vgw__call_enter(call, VGW__CALL_ANSWER);
 	call->fault = fault;
 	call->fault_text = text ? vgw__strdup(text) : NULL;

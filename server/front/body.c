@@ -69,6 +69,7 @@ enum MHD_Result exchange_gather(struct exchange *x, void **state, const char *up
 	const char *why = NULL;
 	vgw_fault fault = VGW_FAULT_NONE;
 
+	x->uploaded += *upload_size;
 	if (x->head.coding != DECODE_IDENTITY && !x->decoder) {
 		x->decoder = decoder_new(x->head.coding);
 		if (!x->decoder)

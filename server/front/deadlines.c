@@ -43,6 +43,7 @@ void deadline_start(struct connection *connection, enum deadline_kind kind)
 
 	link_remove(&connection->link);
 	connection->since_ms = worker_now_ms(worker);
+	connection->is_suspect = false;
 	link_append(&worker->deadlines[kind], &connection->link);
 	sweep_arm(worker);
 }
@@ -115,17 +116,28 @@ static void look_at_idle(struct connection *connection)
 		deadline_start(connection, has_begun_a_head(connection) ? DEADLINE_HEAD : DEADLINE_IDLE);
 }
 
-/* MHD does not read on when a line between two chunks does not fit its buffer, and asks to be run again and again:
- * who has bytes waiting although MHD has had every chance to take them is such a client. */
-void bodies_drop_stuck(struct worker *worker)
+/* Bytes are waiting, were so at the last look, and none has been read since. */
+static bool is_stuck(struct connection *connection)
 {
-	struct link *head = &worker->deadlines[DEADLINE_BODY];
+	uint64_t uploaded = connection->exchange->uploaded;
+	bool was_suspect = connection->is_suspect && connection->suspect_at == uploaded;
+	int waiting = 0;
+
+	connection->is_suspect = ioctl(connection->fd, FIONREAD, &waiting) == 0 && waiting > 0;
+	connection->suspect_at = uploaded;
+	return was_suspect && connection->is_suspect;
+}
+
+/* MHD does not read on when a line between two chunks does not fit its buffer, and asks to be run again and again.
+ * Between two looks it is run often enough to take something of everybody else. */
+void bodies_drop_stuck(const struct listener *listener)
+{
+	struct link *head = &listener->worker->deadlines[DEADLINE_BODY];
 
 	for (struct link *at = head->next, *next = at->next; at != head; at = next, next = at->next) {
 		struct connection *connection = LINK_OWNER(at, struct connection, link);
-		int waiting = 0;
 
-		if (ioctl(connection->fd, FIONREAD, &waiting) == 0 && waiting > 0)
+		if (connection->exchange && connection->exchange->listen == listener->at && is_stuck(connection))
 			give_up(connection, VGW_FAULT_BAD_REQUEST, "a line of the chunked body is too long");
 	}
 }

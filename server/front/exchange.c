@@ -260,10 +260,8 @@ static enum MHD_Result begin(struct exchange *x, void **state, const char *url, 
 
 	count_bytes(x);
 	x->origin = cors_find(x->worker->front, x->head.origin);
-	if (x->worker->front->options.access_log) {
-		x->method = log_method(method);
-		log_path(x->path, sizeof(x->path), url);
-	}
+	x->method = log_method(method);
+	log_path(x->path, sizeof(x->path), url);
 	if (fault != VGW_FAULT_NONE)
 		return refuse(x, state, fault, why, NULL);
 	if (x->worker->front->options.proxy_count || x->worker->front->options.trusts_unix)

@@ -43,6 +43,7 @@ struct listener {
 	struct link tls_waiting; /* those MHD has not begun with */
 	uint32_t tls_count;
 	uint32_t barren; /* turns that left work behind since MHD last had none, or called our handler */
+	uint32_t restless; /* turns that left work behind since MHD last had none */
 };
 
 enum deadline_kind {
@@ -64,6 +65,8 @@ struct connection {
 	int64_t since_ms;
 	int64_t idle_ms; /* when its last request ended */
 	bool is_fresh; /* accepted, and nothing has been asked yet */
+	bool is_suspect; /* bytes of a body were waiting when it was last looked at, and */
+	uint64_t suspect_at; /* so many had been read */
 	char peer[PEER_BYTES];
 	char *query; /* of its request, from its '?' on, as it came; NULL: there is none */
 	bool is_query_lost; /* there was no memory for it */
@@ -171,6 +174,7 @@ struct exchange {
 	size_t body_len;
 	size_t body_capacity;
 	size_t accounted; /* of front->body_bytes */
+	uint64_t uploaded; /* bytes of the body as they came */
 	struct decoder *decoder; /* of a compressed body while it arrives */
 	char *texts;      /* header values that must outlive MHD's connection */
 	struct reply *reply;
@@ -186,7 +190,7 @@ struct exchange {
 	char request_id[REQUEST_ID_BYTES];
 	char peer[PEER_BYTES];
 	char address[PEER_BYTES]; /* whom a limit per address counts */
-	char path[96]; /* for the log: a constant of the table, or the beginning of an unknown one */
+	char path[96]; /* for the log and the list of requests: a constant of the table, or the beginning of an unknown one */
 };
 
 /* worker.c */
@@ -198,7 +202,7 @@ void worker_make_id(struct worker *worker, char id[REQUEST_ID_BYTES]);
 void deadline_start(struct connection *connection, enum deadline_kind kind);
 void deadline_start_idle(struct connection *connection); /* a request has ended */
 void deadline_stop(struct connection *connection);
-void bodies_drop_stuck(struct worker *worker); /* those MHD cannot read on */
+void bodies_drop_stuck(const struct listener *listener); /* those MHD has not read on since the last look */
 void sweep_arm(struct worker *worker);
 
 /* listen.c: the descriptor, or -1 with a sentence. *port: 0, or the port a sibling got; the kernel's choice after. */

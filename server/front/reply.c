@@ -181,7 +181,7 @@ char *reply_print_head(const struct reply *reply, bool is_chunked, bool is_close
 			reply->headers[i].value);
 	if (is_chunked)
 		at += (size_t)snprintf(text + at, size - at, "transfer-encoding: chunked\r\n");
-	else if (reply->content_length >= 0)
+	else if (reply->content_length >= 0 && reply->status != 204) /* which may not have one */
 		at += (size_t)snprintf(text + at, size - at, "content-length: %lld\r\n",
 			(long long)reply->content_length);
 	at += (size_t)snprintf(text + at, size - at, "%s\r\n", is_close ? "connection: close\r\n" : "");

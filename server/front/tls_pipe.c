@@ -9,7 +9,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { PIECE_BYTES = 16384 }; /* a record of TLS */
+enum {
+	PIECE_BYTES = 16384, /* a record of TLS */
+	PIECES_MAX = 16,     /* in one step: where nobody reads them, nothing else would end it */
+};
 
 static bool keep_rest(struct tls_rest *rest, const char *data, size_t len)
 {
@@ -65,7 +68,7 @@ enum tls_outcome tls_pipe_pull(struct tls_pipe *pipe)
 {
 	char piece[PIECE_BYTES];
 
-	for (;;) {
+	for (int i = 0; i < PIECES_MAX; i++) {
 		struct tls_rest *rest = &pipe->in;
 		size_t given;
 		int count;
@@ -85,6 +88,7 @@ enum tls_outcome tls_pipe_pull(struct tls_pipe *pipe)
 		if (given < (size_t)count && !keep_rest(rest, piece + given, (size_t)count - given))
 			return TLS_GONE;
 	}
+	return TLS_BLOCKED; /* what is left is still in the socket, which is told of again */
 }
 
 /* All or nothing of it is taken: tls.c allows no partial writes. */

@@ -17,7 +17,8 @@
 
 enum {
 	MHD_ROUNDS = 16,
-	BARREN_MAX = 8, /* turns; a head that fills MHD's buffer needs two to be read */
+	LOOK_TURNS = 8,  /* that left work behind: are there clients that MHD does not read on? */
+	BARREN_MAX = 2 * LOOK_TURNS, /* turns; a head that fills MHD's buffer needs two to be read */
 };
 
 int64_t worker_now_ms(const struct worker *worker)
@@ -56,12 +57,13 @@ static void run_daemon(struct listener *listener)
 	for (int round = 0; round < MHD_ROUNDS; round++) {
 		if (MHD_run(daemon) != MHD_YES || MHD_get_timeout(daemon, &timeout) != MHD_YES || timeout != 0) {
 			listener->barren = 0;
+			listener->restless = 0;
 			return;
 		}
 	}
-	if (++listener->barren == BARREN_MAX)
-		bodies_drop_stuck(worker);
-	if (listener->barren >= BARREN_MAX)
+	if (++listener->restless % LOOK_TURNS == 0)
+		bodies_drop_stuck(listener);
+	if (++listener->barren >= BARREN_MAX)
 		return; /* nothing comes of it: the next event or sweep tries again */
 	if (vgw_timer_start(worker->loop, &worker->again, worker_now_ms(worker), on_again) != VGW_OK)
 		worker_pump(worker); /* no memory: in this turn */

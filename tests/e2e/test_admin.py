@@ -216,6 +216,11 @@ def test_requests_are_listed_and_one_can_be_cancelled():
         assert gateway.ask("DELETE", "/admin/requests/req-0").status == 404
 
 
+def test_requests_are_listed_where_none_are_logged():
+    with Admin({"a": model("a")}, log={"access": False}) as gateway:
+        assert [r["path"] for r in gateway.json("GET", "/admin/requests")] == ["/admin/requests"]
+
+
 def events_of(client, wanted):
     """Receive until an event satisfies `wanted`; all events so far."""
     while True:

@@ -158,3 +158,12 @@ def test_a_circuit_that_opens_is_an_event(engine):
         event = json.loads(re.search(rb'^data: (.*"circuit".*)$', client.data, re.M)[1])
     assert (event["kind"], event["model"], event["replica"]) == ("circuit", "small", "small/1")
     assert (event["from"], event["to"]) == ("closed", "open") and "5 failures in a row" in event["text"]
+
+
+def test_a_long_name_is_cut_between_two_characters_in_the_log(engine):
+    """A line that ends in half a character is no JSON to those who read it."""
+    name = "a" + 30 * "\u6a21"
+    model = {"backend": {"kind": "static", "urls": [engine.url]}, "served_name": "small"}
+    with Gateway({name: model}) as gateway:
+        line = gateway.access_of(gateway.chat(name))
+        assert line["model"] and name.startswith(line["model"])

@@ -243,6 +243,33 @@ def test_an_upload_over_the_limit_is_refused_and_the_answer_can_be_read(gateway,
         assert json.loads(done.stdout)["error"]["code"] == "request_too_large", (done.stdout, done.stderr)
 
 
+# A program of its own, because it must be quicker than the gateway: argv: port, certificate to trust, path.
+PUMP = """
+import socket, ssl, sys
+sock = ssl.create_default_context(cafile=sys.argv[2]).wrap_socket(
+    socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="localhost")
+sock.settimeout(15)
+sock.sendall(b"POST %s HTTP/1.1\\r\\nHost: a\\r\\nContent-Type: application/json\\r\\n"
+             b"Content-Length: 1099511627776\\r\\n\\r\\n" % sys.argv[3].encode())
+try:
+    while True:
+        sock.sendall(b"x" * (1 << 20))
+except OSError:
+    pass
+"""
+
+
+def test_a_client_that_sends_on_after_its_answer_does_not_hold_its_worker(gateway, authority):
+    """Nobody reads what it sends any more, so nothing slows it down: others go on, and it is cut after a while."""
+    waits = []
+    with subprocess.Popen([sys.executable, "-c", PUMP, str(gateway.port), authority.path, CHAT]) as pump:
+        while pump.poll() is None:
+            begun = time.monotonic()
+            assert gateway.request("GET", "/health").status == 200
+            waits.append(time.monotonic() - begun)
+    assert max(waits) < 1.5, sorted(waits)[-5:]
+
+
 def test_a_broken_stream_is_not_taken_for_a_whole_one(authority, files):
     """HTTP/1.0 has no chunks: the end of the connection is the end of the answer, unless TLS tells otherwise."""
     with Engine(served_model_name="small", tokens=10) as engine, start(engine, authority, files) as gateway:

@@ -5,6 +5,7 @@ import json
 import pathlib
 import socket
 import sys
+import threading
 import time
 
 import pytest
@@ -87,6 +88,22 @@ def test_an_engine_that_fails_before_its_answer_is_told_by_a_status_and_asked_on
     assert gateway.chat("small").status == 200, "the next one is served"
     if "HTML" not in name:
         assert engine.requests()[0]["on_connection"] == 1, "not on the connection that went wrong"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_answer_without_content_has_no_length(stream):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def answer_once():
+            connection, _ = server.accept()
+            with connection:
+                while b"}]" not in connection.recv(65536):
+                    pass
+                connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+                connection.recv(1)
+        threading.Thread(target=answer_once, daemon=True).start()
+        with Gateway({"small": f"http://127.0.0.1:{server.getsockname()[1]}"}, timeouts=TIMEOUTS) as gateway:
+            answer = gateway.chat("small", stream=stream)
+    assert (answer.status, answer.get("content-length"), answer.after) == (204, None, b"")
 
 
 @pytest.mark.parametrize("name, fault", [

@@ -15,12 +15,13 @@ import random
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from engine import Engine, binary  # noqa: E402
-from gateway import Answer, Gateway, chat_body, http  # noqa: E402
+from gateway import Answer, Connection, Gateway, chat_body, http  # noqa: E402
 
 CHAT = json.dumps(chat_body("small")).encode()
 SMUGGLED = http("POST", "/v1/chat/completions", CHAT)
@@ -289,6 +290,32 @@ def test_row_30_an_upgrade_is_ignored_and_what_follows_is_not_read(gateway, engi
         answer = first_answer(gateway.converse(head + SMUGGLED))
         assert answer.status == 200
     assert engine.counters()["requests"] == 1
+
+
+def test_a_body_that_is_stuck_does_not_end_the_uploads_of_others(engine):
+    """MHD never reads on behind a chunk's line that is longer than its buffer. Who sends one is dropped, and nobody
+    else, whichever listener he came by."""
+    def upload(host, port):
+        with Connection(port, host=host) as client:
+            client.send_unless_closed(http("POST", "/v1/chat/completions", big, ["Connection: close"]))
+            return client.read_answer("POST").status
+    def get_stuck(gateway, is_over):
+        while not is_over.is_set():
+            with gateway.connect() as client:
+                client.send_unless_closed(POST + CHUNKED + b"\r\n1;" + b"a" * 65000)
+                client.read_all()
+    big = json.dumps(chat_body("small", user="x" * (3 << 20))).encode()
+    is_over = threading.Event()
+    with Gateway({"small": engine}, listen=["127.0.0.1:0", "127.0.0.2:0"]) as gateway:
+        attacker = threading.Thread(target=get_stuck, args=(gateway, is_over))
+        attacker.start()
+        try:
+            other = int(re.search(r"http://127\.0\.0\.2:(\d+)", gateway.text)[1])
+            for host, port in [("127.0.0.2", other), ("127.0.0.1", gateway.port)] * 3:
+                assert upload(host, port) == 200
+        finally:
+            is_over.set()
+            attacker.join(20)
 
 
 def test_row_36_nothing_follows_a_refused_request_with_a_body(gateway, engine):

@@ -6,10 +6,14 @@
  *   - jansson accepts an array as a document and nesting down to 2048: we refuse both;
  *   - jansson takes the last of two keys unless told otherwise: at the top level we refuse;
  *   - jansson loses a NUL byte that follows a number: no NUL byte ever passes here;
- *   - keys of over 256 bytes, over 1024 keys, over a million values: too complex for us. */
+ *   - keys of over 256 bytes, over 1024 keys, over a million values: too complex for us.
+ *
+ * The same bytes as an answer: the usage that is found, from the end or in the whole, is the one jansson sees. Keys with
+ * escapes and second keys of a name, which no engine writes, are left out. */
 #include "fuzz.h"
 
 #include "json/scan.h"
+#include "json/usage.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -93,6 +97,36 @@ static void check_member(const struct vgw__scan *scan, enum vgw__body_key key, c
 	}
 }
 
+/* What a member of the usage counts as; a number that is none of tokens changes nothing. */
+static void take_tokens(struct vgw__usage *usage, const char *key, const json_t *value)
+{
+#define XX(field, text)                                                                   \
+	if (strcmp(key, text) == 0 && json_is_integer(value) && json_integer_value(value) >= 0) \
+		usage->tokens[VGW__USAGE_##field] = json_integer_value(value);
+	VGW__USAGE_KEYS(XX)
+#undef XX
+}
+
+static void check_usage(const char *body, size_t size)
+{
+	json_t *tree = json_loadb(body, size, JSON_REJECT_DUPLICATES, NULL), *value;
+	struct vgw__usage want = VGW__USAGE_INIT, got;
+	bool has_any = false, is_found;
+	const char *key;
+
+	if (tree && !memchr(body, '\\', size) && !memchr(body, '-', size)) {
+		json_object_foreach(json_object_get(tree, "usage"), key, value)
+			take_tokens(&want, key, value);
+		is_found = vgw__usage_find(body, size, &got);
+		for (size_t i = 0; i < VGW__USAGE_FIELDS; i++) {
+			FUZZ_CHECK(got.tokens[i] == want.tokens[i]);
+			has_any = has_any || want.tokens[i] != VGW__USAGE_UNKNOWN;
+		}
+		FUZZ_CHECK(is_found == has_any);
+	}
+	json_decref(tree);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *body = (const char *)data;
@@ -111,6 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(json_object_size(tree) == scan.members);
 		for (size_t i = 0; i < VGW__BODY_KEY_COUNT; i++)
 			check_member(&scan, (enum vgw__body_key)i, tree);
+		check_usage(body, size);
 	}
 	json_decref(tree);
 	return 0;

@@ -113,6 +113,7 @@ static struct client *begin(const char *const *urls, size_t count, int64_t first
 
 	assert_non_null(client);
 	options.first_byte_timeout_ms = first_byte_ms;
+	options.max_event_bytes = 32;
 	options.health_interval_ms = -1; /* scripts count connections */
 	assert_int_equal(vgw_gateway_new(&client->gateway, &options, &err), VGW_OK);
 	publish(client, urls, count, "org/small");
@@ -268,9 +269,8 @@ static void dies_mid_stream(struct rawserver *server, void *user)
 {
 	int fd = rawserver_accept(server);
 
-	(void)user;
 	rawserver_expect_request(server, fd);
-	rawserver_send(server, fd,
+	rawserver_send(server, fd, user ? user :
 		"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 		"b\r\ndata: one\n\n\r\n9\r\ndata: two\r\n");
 	rawserver_close(server, fd);
@@ -293,6 +293,22 @@ static void an_engine_that_dies_mid_stream_leaves_its_bytes_an_error_event_and_a
 	assert_non_null(strstr(client->body, "\"code\":\"upstream_aborted\""));
 	assert_false(client->is_clean);
 	assert_int_equal(client->fault, VGW_FAULT_UPSTREAM_ABORTED);
+	end(client, server);
+}
+
+/* Its end comes with the bytes that make it too long: those are not handed on. */
+static void an_event_that_is_too_long_is_not_the_beginning_of_the_error_event(void **state)
+{
+	static char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+		"a\r\ndata: long\r\n28\r\n, and longer than one is allowed to be\n\n\r\n";
+	struct rawserver *server = rawserver_start(dies_mid_stream, answer, NULL);
+	const char *urls[] = { rawserver_get_url(server) };
+	struct client *client = begin(urls, 1, 0);
+
+	(void)state;
+	assert_int_equal(ask(client, "{\"model\":\"small\",\"stream\":true}", NULL), VGW_OK);
+	wait_for(client, &client->has_ended);
+	assert_non_null(strstr(client->body, "data: long\n\ndata: {\"error\":{"));
 	end(client, server);
 }
 
@@ -414,6 +430,7 @@ int main(void)
 		cmocka_unit_test(when_no_engine_can_be_reached_the_answer_says_so),
 		cmocka_unit_test(a_post_that_may_have_been_executed_is_not_sent_twice),
 		cmocka_unit_test(an_engine_that_dies_mid_stream_leaves_its_bytes_an_error_event_and_an_unclean_end),
+		cmocka_unit_test(an_event_that_is_too_long_is_not_the_beginning_of_the_error_event),
 		cmocka_unit_test(a_truncated_answer_that_is_no_stream_becomes_an_honest_error),
 		cmocka_unit_test(an_engine_that_says_nothing_in_time_is_given_up_and_its_connection_closed),
 		cmocka_unit_test(a_cancelled_call_closes_its_connection_and_is_heard_of_no_more),

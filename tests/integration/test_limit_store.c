@@ -236,6 +236,27 @@ static void a_grant_for_a_request_that_is_gone_is_given_back(void **state)
 	assert_false(scene->has_ended);
 }
 
+/* Both in one turn: an operator ends the request, and the store's answer has come. */
+static void an_answer_for_a_request_that_has_failed_already_changes_nothing(void **state)
+{
+	struct scene *scene = *state;
+
+	call(scene);
+	vgw_call_fail(scene->call, VGW_FAULT_UPSTREAM_ABORTED, "ended by an operator");
+	answer(scene, VGW_LIMIT_TOKENS, false);
+	run_to_the_end(scene);
+	assert_int_equal(scene->status, 502);
+	assert_int_equal(scene->limited, VGW_LIMIT_NONE);
+	scene->has_ended = false;
+	call(scene);
+	vgw_call_fail(scene->call, VGW_FAULT_UPSTREAM_ABORTED, "ended by an operator");
+	answer(scene, VGW_LIMIT_NONE, true);
+	run_to_the_end(scene);
+	assert_int_equal(scene->status, 502);
+	assert_int_equal(scene->settled, 1);
+	assert_int_equal(scene->tokens, 0);
+}
+
 static void *answer_elsewhere(void *user)
 {
 	answer(user, VGW_LIMIT_NONE, true);
@@ -283,6 +304,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_refusal_is_told_and_settles_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(a_store_that_cannot_tell_opens_or_closes, begin, end),
 		cmocka_unit_test_setup_teardown(a_grant_for_a_request_that_is_gone_is_given_back, begin, end),
+		cmocka_unit_test_setup_teardown(an_answer_for_a_request_that_has_failed_already_changes_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(an_answer_may_come_from_any_thread_and_after_the_worker_is_gone, begin, end),
 		cmocka_unit_test_setup_teardown(a_principal_without_limits_asks_nobody, begin, end),
 	};

@@ -209,6 +209,38 @@ static void repeats_beyond_the_first_come_out_of_a_budget(void **state)
 	end(&stage);
 }
 
+/* Those who could not be repeated for want of a replica must not keep others from it. */
+static void a_repeat_that_finds_no_other_replica_gives_its_place_in_the_budget_back(void **state)
+{
+	int count = 6;
+	struct rawserver *server = rawserver_start(answers, &count, NULL);
+	const char *urls[] = { "http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3", "http://127.0.0.1:4",
+		rawserver_get_url(server) };
+	vgw_residency *residency;
+	struct stage stage;
+	const char *why;
+
+	(void)state;
+	begin(&stage, urls, 5, VGW_BALANCE_ROUND_ROBIN);
+	residency = vgw_gateway_get_residency(stage.gateway);
+	assert_int_equal(vgw_residency_drain_replica(residency, "small", 4, 1, NULL), VGW_OK);
+	for (int i = 0; i < 3; i++) {
+		ask(&stage);
+		finish(&stage);
+	}
+	assert_int_equal(stage.attempts, 12);
+	assert_int_equal(vgw_residency_drain_replica(residency, "small", 4, 0, NULL), VGW_OK);
+	for (int i = 0; i < count; i++) {
+		ask(&stage);
+		finish(&stage);
+	}
+	assert_int_equal(stage.good, count);
+	end(&stage);
+	why = rawserver_join(server);
+	if (why)
+		fail_msg("%s", why);
+}
+
 static void a_number_that_is_no_way_to_balance_is_refused(void **state)
 {
 	vgw_model_options model = VGW_MODEL_OPTIONS_INIT;
@@ -231,6 +263,7 @@ int main(void)
 		cmocka_unit_test(a_replica_that_refuses_connections_costs_no_request_and_is_left_out_after_five),
 		cmocka_unit_test(a_drained_replica_gets_nothing_until_it_is_wanted_again),
 		cmocka_unit_test(repeats_beyond_the_first_come_out_of_a_budget),
+		cmocka_unit_test(a_repeat_that_finds_no_other_replica_gives_its_place_in_the_budget_back),
 		cmocka_unit_test(a_number_that_is_no_way_to_balance_is_refused),
 	};
 
