@@ -125,6 +125,16 @@ static int open_unix(const struct front_listen *listen_at, char *address, char *
 	return fd;
 }
 
+/* A unit with Accept=yes, or ListenDatagram=, hands over something else; nobody would ever be served. */
+static bool is_listening_stream(int fd)
+{
+	int type = 0, is_listening = 0;
+	socklen_t size = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+		getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) == 0 && is_listening;
+}
+
 static int take_given(const struct front_listen *listen_at, char *address, uint16_t *port, char *why, size_t size)
 {
 	int fd = fcntl(listen_at->fd, F_DUPFD_CLOEXEC, 3);
@@ -133,6 +143,12 @@ static int take_given(const struct front_listen *listen_at, char *address, uint1
 	(void)snprintf(address, ADDRESS_BYTES, "descriptor %d", listen_at->fd);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return fail(why, size, fd, address);
+	if (!is_listening_stream(fd)) {
+		(void)snprintf(why, size, "cannot listen on %s, which the service manager gave: it is no listening stream socket; "
+			"the .socket unit needs ListenStream= and no Accept=yes", address);
+		(void)close(fd);
+		return -1;
+	}
 	print_address(fd, address, port);
 	return fd;
 }
