@@ -364,6 +364,17 @@ def test_a_port_in_use_is_said_whoever_has_it(tmp_path):
         assert code == 1 and "already in use" in text, "a second gateway took half of the first one's connections"
 
 
+def test_a_start_that_cannot_listen_leaves_the_engines_of_an_earlier_run_alone(tmp_path):
+    own = {"own": {"backend": {"kind": "process", "command": [binary("vllmgw-engine"), "--port", "${PORT}", "--model", "own"]}}}
+    with Gateway(own, residency={"on_exit": "leave"}, state_dir=str(tmp_path)) as gateway:
+        assert gateway.chat("own").status == 200
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code, text = serve({"listen": f"127.0.0.1:{other.getsockname()[1]}", "state_dir": str(tmp_path), "models": own}, tmp_path)
+        assert code == 1 and "already in use" in text
+    with Gateway(own, state_dir=str(tmp_path)) as gateway:
+        assert "adopted pid" in gateway.text and gateway.chat("own").status == 200
+
+
 def test_there_is_room_for_every_model_of_the_configuration_and_of_the_next():
     def models(prefix):
         return {f"{prefix}{i}": {"backend": {"kind": "process", "command": ["true", "${PORT}"]}} for i in range(200)}
