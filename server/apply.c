@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { MODELS_ROOM = 128, MODELS_MAX = 4096 };
+
 vgw_status apply_model(vgw_registry *registry, const struct config_model *model, vgw_error *err)
 {
 	vgw_model_options options = VGW_MODEL_OPTIONS_INIT;
@@ -104,6 +106,14 @@ static int64_t never_is_zero(int64_t ms)
 	return ms < 0 ? 0 : ms;
 }
 
+/* With room for those that a reload brings while earlier ones are still leaving. */
+static uint32_t count_room(const struct config *config)
+{
+	size_t room = 2 * config->models.count + MODELS_ROOM;
+
+	return room < MODELS_MAX ? (uint32_t)room : MODELS_MAX;
+}
+
 static vgw_status fill_residency(struct apply_room *room, const struct config *config, vgw_error *err)
 {
 	vgw_residency_options *options = &room->residency;
@@ -129,6 +139,7 @@ static vgw_status fill_residency(struct apply_room *room, const struct config *c
 	options->max_asleep = (uint32_t)config->residency.max_asleep;
 	options->policy = config->residency.policy == CONFIG_POLICY_COST ? VGW_POLICY_COST : VGW_POLICY_LRU;
 	options->on_exit = config->residency.on_exit == CONFIG_ON_EXIT_LEAVE ? VGW_ON_EXIT_LEAVE : VGW_ON_EXIT_STOP;
+	options->max_models = count_room(config);
 	options->max_waiters = (uint32_t)config->limits.queue_requests;
 	options->max_wait_ms = config->residency.max_wait_ms;
 	options->min_resident_ms = config->residency.min_resident_ms;

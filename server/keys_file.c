@@ -115,6 +115,8 @@ static char *find_value_end(char *value)
 static const char *read_options(struct keys_file *file, struct config_auth_key *key, char *part, const char **where,
 	size_t *used)
 {
+	unsigned given = 0;
+
 	while (*part) {
 		int option = find_option(part);
 		char *value, *end;
@@ -124,6 +126,9 @@ static const char *read_options(struct keys_file *file, struct config_auth_key *
 		*where = option < 0 ? "an option" : options[option];
 		if (option < 0)
 			return "is unknown; there are models, rpm, tpm, concurrency, priority, may_swap, admin";
+		if (given & 1u << option)
+			return "is given twice";
+		given |= 1u << option;
 		value = strchr(part, '=') + 1;
 		end = find_value_end(value);
 		is_last = *end == '\0';
@@ -219,6 +224,10 @@ static char *read_all(int fd, size_t *len)
 	*len = 0;
 	if (fstat(fd, &info) != 0)
 		return NULL;
+	if (!S_ISREG(info.st_mode)) { /* it is read again and again: a pipe would be empty, or keep us waiting */
+		errno = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
+		return NULL;
+	}
 	if (info.st_size > FILE_MAX_BYTES) {
 		errno = EFBIG;
 		return NULL;
@@ -236,7 +245,7 @@ static char *read_all(int fd, size_t *len)
 
 int keys_file_read(struct keys_file *file, const char *path, char *why, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	size_t len;
 	char *text = fd < 0 ? NULL : read_all(fd, &len);
 	int failure = errno, result;
@@ -245,7 +254,8 @@ int keys_file_read(struct keys_file *file, const char *path, char *why, size_t s
 	if (fd >= 0)
 		(void)close(fd);
 	if (!text) {
-		(void)snprintf(why, size, "%s: cannot be read: %s", path, strerror(failure));
+		(void)snprintf(why, size, "%s: cannot be read: %s", path,
+			failure == EINVAL ? "it is no regular file" : strerror(failure));
 		return -1;
 	}
 	result = keys_file_parse(file, path, text, len, why, size);

@@ -1,22 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two buffers: one is filled while the other is written. */
+/* Two buffers: one is filled while the other is written. The writer never waits within write(): a pipe that nobody
+ * reads may cost lines, not the end of the service. */
 #include "log_sink.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER_BYTES = 1024 * 1024, LINE_BYTES = 4096 };
+enum { BUFFER_BYTES = 1024 * 1024, LINE_BYTES = 4096, LOOK_MS = 100, LAST_MS = 2000 };
 
 struct log_sink {
 	int fd;
 	bool is_json;
+	size_t piece; /* what is written at once: no more than fits where there is room at all */
 	atomic_int level;
+	atomic_int_fast64_t until_ms; /* nobody waits longer for a reader */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wanted;
@@ -31,10 +37,21 @@ struct log_sink {
 	char *writing;
 };
 
-static void write_all(int fd, const char *data, size_t len)
+static bool has_room(const struct log_sink *sink)
 {
-	while (len) {
-		ssize_t done = write(fd, data, len);
+	struct pollfd poller = { .fd = sink->fd, .events = POLLOUT };
+
+	while (poll(&poller, 1, LOOK_MS) == 0) {
+		if (vgw_now_ms() >= atomic_load(&sink->until_ms))
+			return false;
+	}
+	return true;
+}
+
+static void write_all(const struct log_sink *sink, const char *data, size_t len)
+{
+	while (len && has_room(sink)) {
+		ssize_t done = write(sink->fd, data, len < sink->piece ? len : sink->piece);
 
 		if (done < 0 && errno == EINTR)
 			continue;
@@ -66,7 +83,7 @@ static void *run(void *user)
 		sink->len = 0;
 		sink->dropped = 0;
 		(void)pthread_mutex_unlock(&sink->lock);
-		write_all(sink->fd, full, len);
+		write_all(sink, full, len);
 		if (dropped) {
 			char text[96];
 
@@ -80,10 +97,13 @@ static void *run(void *user)
 struct log_sink *log_sink_new(int fd, bool is_json, vgw_log_level level)
 {
 	struct log_sink *sink = calloc(1, sizeof(*sink));
+	struct stat about;
 
 	if (!sink)
 		return NULL;
 	sink->fd = fd;
+	sink->piece = fstat(fd, &about) == 0 && S_ISREG(about.st_mode) ? BUFFER_BYTES : PIPE_BUF;
+	atomic_init(&sink->until_ms, INT64_MAX);
 	sink->is_json = is_json;
 	atomic_init(&sink->level, (int)level);
 	sink->filling = malloc(BUFFER_BYTES);
@@ -116,12 +136,13 @@ void log_sink_free(struct log_sink *sink)
 {
 	if (!sink)
 		return;
+	atomic_store(&sink->until_ms, vgw_now_ms() + LAST_MS);
 	(void)pthread_mutex_lock(&sink->lock);
 	sink->is_stopping = true;
 	(void)pthread_cond_signal(&sink->wanted);
 	(void)pthread_mutex_unlock(&sink->lock);
 	(void)pthread_join(sink->thread, NULL);
-	write_all(sink->fd, sink->filling, sink->len);
+	write_all(sink, sink->filling, sink->len);
 	(void)pthread_cond_destroy(&sink->wanted);
 	(void)pthread_mutex_destroy(&sink->lock);
 	free_secrets(sink->secrets, sink->secret_count);

@@ -54,6 +54,8 @@ bool redis_command_read_answer(const redisReply *reply, vgw_limit_answer *answer
 			return false;
 		numbers[i] = reply->element[i]->integer;
 	}
+	if (numbers[0] < 0 || numbers[0] >= VGW_LIMIT_REASON_COUNT)
+		return false;
 	answer->reason = (vgw_limit_reason)numbers[0];
 	answer->is_allowed = answer->reason == VGW_LIMIT_NONE;
 	answer->retry_ms = numbers[1];

@@ -142,6 +142,16 @@ static void on_greeted(redisAsyncContext *context, void *reply, void *user)
 	link->on_change(link->user, true, "");
 }
 
+/* Without it the limits would be kept in another one, next to somebody else's. */
+static void on_database(redisAsyncContext *context, void *reply, void *user)
+{
+	const redisReply *answer = reply;
+
+	(void)user;
+	if (answer && answer->type == REDIS_REPLY_ERROR)
+		redis_link_break(context->data, answer->str);
+}
+
 static void greet(struct redis_link *link)
 {
 	redisAsyncContext *context = link->context;
@@ -149,7 +159,7 @@ static void greet(struct redis_link *link)
 	if (link->address.password)
 		(void)redisAsyncCommand(context, NULL, NULL, "AUTH %s", link->address.password);
 	if (link->address.database)
-		(void)redisAsyncCommand(context, NULL, NULL, "SELECT %d", link->address.database);
+		(void)redisAsyncCommand(context, on_database, NULL, "SELECT %d", link->address.database);
 	(void)redisAsyncCommand(context, on_greeted, NULL, "PING");
 }
 

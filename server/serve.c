@@ -158,12 +158,21 @@ static bool is_busy(struct service *service, int64_t fresh_until_ms)
 	       (front_count_fresh(service->front) > 0 && vgw_now_ms() < fresh_until_ms);
 }
 
+/* A second SIGTERM or SIGINT; there is nothing to read again for a SIGHUP. */
+static bool is_hurried(struct service *service)
+{
+	struct pollfd poller = {.fd = service->signals, .events = POLLIN};
+	struct signalfd_siginfo info;
+
+	return poll(&poller, 1, DRAIN_TICK_MS) > 0 &&
+		(read(service->signals, &info, sizeof(info)) != (ssize_t)sizeof(info) || info.ssi_signo != SIGHUP);
+}
+
 /* Requests under way have drain_ms; a second signal ends the patience. */
 static void drain(struct service *service)
 {
 	int64_t fresh_until_ms = vgw_now_ms() + FRESH_MS;
 	int64_t until_ms = vgw_now_ms() + service->config->timeouts.drain_ms;
-	struct pollfd poller = {.fd = service->signals, .events = POLLIN};
 	uint64_t left;
 
 	notify_stopping();
@@ -173,7 +182,7 @@ static void drain(struct service *service)
 	service_say(service, VGW_LOG_INFO, "stopping: %llu request%s under way", (unsigned long long)left,
 		left == 1 ? "" : "s");
 	while (is_busy(service, fresh_until_ms) && vgw_now_ms() < until_ms) {
-		if (poll(&poller, 1, DRAIN_TICK_MS) > 0)
+		if (is_hurried(service))
 			break;
 	}
 	left = front_count_requests(service->front);

@@ -79,6 +79,19 @@ static uint32_t worker_count(const struct config *config)
 	return processors < 1 ? 1 : processors > 64 ? 64 : (uint32_t)processors;
 }
 
+/* Before the models are published: a start that cannot listen would stop the engines that it took over. */
+static int find_listens(struct service *service)
+{
+	char why[256] = "";
+	int result = apply_listens(service->listens, LISTENS_MAX, &service->listen_count, service->config, why, sizeof(why));
+
+	for (size_t i = 0; result == 0 && i < service->listen_count; i++)
+		result = front_check_listen(&service->listens[i], why, sizeof(why));
+	if (result != 0)
+		service_say(service, VGW_LOG_ERROR, "%s", why);
+	return result;
+}
+
 static int open_front(struct service *service)
 {
 	static const char *const beats[] = {[CONFIG_HEARTBEAT_COMMENT] = ": keepalive\n\n",
@@ -114,11 +127,6 @@ static int open_front(struct service *service)
 	};
 	char why[256] = "";
 
-	if (apply_listens(service->listens, LISTENS_MAX, &service->listen_count, config, why, sizeof(why)) !=
-		0) {
-		service_say(service, VGW_LOG_ERROR, "%s", why);
-		return -1;
-	}
 	options.listen_count = service->listen_count;
 	apply_proxies(&options, service->proxies, config);
 	if (front_new(&service->front, &options, why, sizeof(why)) != 0) {
@@ -305,7 +313,7 @@ int service_start(struct service *service)
 		return -1;
 	}
 	if (service_stage_keys(service, config, why, sizeof(why)) != 0 ||
-		service_stage_tls(service, config, why, sizeof(why)) != 0 ||
+		service_stage_tls(service, config, why, sizeof(why)) != 0 || find_listens(service) != 0 ||
 		publish_first(service, why, sizeof(why)) != 0)
 		return -1;
 	keys_commit(service->keys);

@@ -224,7 +224,8 @@ VGW_API VGW_CHECKED vgw_status vgw_gateway_add_controller(vgw_gateway *gateway, 
  * Owns:    the gateway takes its own reference; yours stays yours.
  * Threads: any, one at a time.
  * Blocks:  on DNS, for backends given by name.
- * Errors:  INVALID (unknown kind, bad backend: the text names the model), NOMEM, SHUTDOWN.
+ * Errors:  INVALID (unknown kind, bad backend: the text names the model), EXISTS (engines are to be run, but another
+ *          gateway uses the state directory), NOMEM, SHUTDOWN.
  * Since:   0.1
  */
 VGW_API VGW_CHECKED vgw_status vgw_gateway_apply(vgw_gateway *gateway, vgw_registry *registry, vgw_error *err);

@@ -109,7 +109,8 @@ VGW_API VGW_CHECKED vgw_status vgw_residency_add_controller(vgw_residency *resid
  * Owns:    the residency takes its own reference.
  * Threads: any, one at a time; not from an event handler that another apply waits for.
  * Blocks:  on DNS, for backends given by name; on engines that are taken over (seconds).
- * Errors:  INVALID (the text names the model), NO_CAPACITY (more than max_models), NOMEM, SHUTDOWN.
+ * Errors:  INVALID (the text names the model), NO_CAPACITY (more than max_models), EXISTS (engines are to be run, but
+ *          another residency uses the state directory), NOMEM, SHUTDOWN.
  * Since:   0.1
  */
 VGW_API VGW_CHECKED vgw_status vgw_residency_apply(vgw_residency *residency, vgw_registry *registry, vgw_error *err);

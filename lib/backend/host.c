@@ -7,6 +7,7 @@
 #include "backend/targets.h"
 #include "util/alloc.h"
 #include "util/error.h"
+#include "util/text.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -224,6 +225,7 @@ void vgw_host_set_failure(vgw_host *host, vgw_failure failure, const char *text)
 	(void)pthread_mutex_lock(&host->mutex);
 	host->report.failure = failure;
 	(void)snprintf(host->report.failure_text, sizeof(host->report.failure_text), "%s", text ? text : "");
+	vgw__text_mend(host->report.failure_text);
 	(void)pthread_mutex_unlock(&host->mutex);
 }
 

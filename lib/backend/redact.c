@@ -2,6 +2,8 @@
 /* Redaction by value: wherever the engine prints the key it was given, we know it. */
 #include "backend/redact.h"
 
+#include "util/text.h"
+
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
@@ -91,24 +93,6 @@ static size_t match_secret(const char *text, size_t len, const struct vgw__strin
 	return longest;
 }
 
-/* Bytes of the well-formed character at `text`, 0: none begins here. Control characters are none. */
-static size_t measure_character(const char *text, size_t len)
-{
-	const unsigned char *c = (const unsigned char *)text;
-	size_t need = c[0] < 0x80 ? 1 : c[0] >= 0xC2 && c[0] < 0xE0 ? 2 : (c[0] & 0xF0) == 0xE0 ? 3 :
-		c[0] >= 0xF0 && c[0] < 0xF5 ? 4 : 0;
-
-	if (need == 0 || need > len || (need == 1 && (c[0] < 0x20 || c[0] == 0x7F)))
-		return 0;
-	for (size_t i = 1; i < need; i++)
-		if ((c[i] & 0xC0) != 0x80)
-			return 0;
-	if ((c[0] == 0xE0 && c[1] < 0xA0) || (c[0] == 0xED && c[1] >= 0xA0) || (c[0] == 0xF0 && c[1] < 0x90) ||
-		(c[0] == 0xF4 && c[1] >= 0x90) || (c[0] == 0xC2 && c[1] < 0xA0))
-		return 0;
-	return need;
-}
-
 /* The end of a terminal's escape sequence ("\x1b[31m") at `text`, so that colours vanish instead of littering. */
 static size_t measure_escape(const char *text, size_t len)
 {
@@ -128,7 +112,7 @@ void vgw__redact_line(char *out, size_t size, const char *line, size_t len, cons
 	while (at < len) {
 		size_t secret = match_secret(line + at, len - at, secrets);
 		size_t escape = secret ? 0 : measure_escape(line + at, len - at);
-		size_t character = secret || escape ? 0 : measure_character(line + at, len - at);
+		size_t character = secret || escape ? 0 : vgw__text_measure(line + at, len - at);
 		const char *put = secret ? mark : character ? line + at : line[at] == '\t' ? " " : "?";
 		size_t put_len = secret ? sizeof(mark) - 1 : escape ? 0 : character ? character : 1;
 

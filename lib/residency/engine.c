@@ -5,6 +5,7 @@
 
 #include "util/alloc.h"
 #include "util/log.h"
+#include "util/text.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -79,6 +80,7 @@ static void on_progress(void *user, int percent, const char *text)
 	(void)pthread_mutex_lock(&engine->words);
 	engine->progress_percent = percent;
 	(void)snprintf(engine->progress_text, sizeof(engine->progress_text), "%s", text);
+	vgw__text_mend(engine->progress_text);
 	(void)pthread_mutex_unlock(&engine->words);
 	if (atomic_exchange(&engine->is_progress_posted, true))
 		return;
@@ -115,6 +117,7 @@ static void on_death(void *user, const char *reason)
 	(void)pthread_mutex_lock(&engine->words);
 	engine->death_generation = atomic_load(&engine->generation);
 	(void)snprintf(engine->death_reason, sizeof(engine->death_reason), "%s", reason);
+	vgw__text_mend(engine->death_reason);
 	(void)pthread_mutex_unlock(&engine->words);
 	if (atomic_exchange(&engine->is_death_posted, true))
 		return;
@@ -157,6 +160,7 @@ static void post_notice(struct vgw__engine *engine, bool is_presence, const char
 	(void)pthread_mutex_lock(&engine->words);
 	engine->is_notice_of_presence = is_presence;
 	(void)snprintf(engine->notice_reason, sizeof(engine->notice_reason), "%s", reason);
+	vgw__text_mend(engine->notice_reason);
 	(void)pthread_mutex_unlock(&engine->words);
 	if (atomic_exchange(&engine->is_notice_posted, true))
 		return;

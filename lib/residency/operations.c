@@ -8,6 +8,7 @@
 
 #include "backend/probe.h"
 #include "util/alloc.h"
+#include "util/text.h"
 
 #include <jansson.h>
 #include <poll.h>
@@ -139,6 +140,7 @@ static void keep_failure(struct vgw__engine *engine, const struct vgw__operation
 
 	(void)snprintf(engine->failure, sizeof(engine->failure), "%s", text[0] ? text
 		: vgw_status_get_text(operation->status));
+	vgw__text_mend(engine->failure);
 	engine->failure_fault = vgw_error_get_fault(&operation->error);
 	engine->is_runtime_failure = operation->report.failure == VGW_FAILURE_RUNTIME;
 }
@@ -207,7 +209,7 @@ static void heard_done(vgw_message *message)
 		atomic_fetch_add_explicit(&engine->resident->lives, 1, memory_order_release); /* before its gate opens */
 	if (engine->residency->is_closed && operation->order.kind == VGW__OPERATION_ACTIVATE)
 		engine->is_sweep_due = operation->status != VGW_OK;
-	if (engine->is_swap_due)
+	if (engine->is_swap_due && !engine->residency->is_closed) /* at the very end no executor is left to retire it */
 		vgw__reload_swap(engine);
 	if (engine->has_waiting_order) {
 		engine->has_waiting_order = false;

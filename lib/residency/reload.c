@@ -103,6 +103,7 @@ void vgw__reload_adopt(struct vgw__engine *engine, enum vgw__depth depth)
 		vgw__memory_adopted(engine, now.devices);
 	if (engine->is_dead_early)
 		(void)vgw__manager_step(residency, &died);
+	engine->is_dead_early = false; /* of that engine: the next one that is found lives */
 }
 
 static void add_engine(vgw_residency *residency, struct change *change)
@@ -311,6 +312,10 @@ static vgw_status prepare(vgw_residency *residency, struct apply *apply, size_t 
 	if (status != VGW_OK)
 		return vgw_error_set(err, status, 0, "model '%.60s'", model->name);
 	is_unmanaged = (kind->ops.flags & VGW_CONTROLLER_UNMANAGED) && !vgw__sleep_is_needed(kind, model->sleep_level);
+	if (!is_unmanaged)
+		status = vgw__store_check(residency->store, err);
+	if (status != VGW_OK)
+		return status;
 	for (size_t i = 0; i < residency->table.count && !engine; i++) {
 		old = vgw_registry_get_model(residency->table.registry, i);
 		if (strcmp(old->name, model->name) == 0)

@@ -5,7 +5,11 @@
  *                └── the same text as last time: nothing is written
  *
  * Times in it are of the wall clock, since the monotonic one does not survive a boot; they serve for an order only.
- * The identity of an engine is whatever its controller called it; it may name secrets, so the file is the owner's. */
+ * The identity of an engine is whatever its controller called it; it may name secrets, so the file is the owner's.
+ *
+ * A directory is one residency's at a time: a second one would take the first one's engines for those of an earlier
+ * life, and stop them at its end. So it has no state, and runs no engines. The lock on a file beside it goes with
+ * whoever holds it, however that ends. */
 #include "residency/store.h"
 
 #include "util/alloc.h"
@@ -16,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +40,8 @@ struct vgw__store {
 	char *folder;
 	char *path; /* NULL: nothing is read or written */
 	char *temporary;
+	int lock_fd;     /* -1: not locked */
+	bool is_taken;   /* another residency has it; const after new */
 	json_t *records; /* what was read; NULL: nothing, or dealt with */
 	vgw_timer timer; /* the residency's thread from here */
 	struct vgw__job job;
@@ -240,11 +247,12 @@ void vgw__store_stop(vgw_residency *residency)
 	vgw_timer_cancel(residency->loop, &residency->store->timer);
 }
 
+/* What was read and never dealt with, since no set of models was ever taken, is for the next life to read. */
 void vgw__store_write_last(vgw_residency *residency)
 {
 	char *text;
 
-	if (!residency->store || !residency->store->path || !residency->has_thread)
+	if (!residency->store || !residency->store->path || !residency->has_thread || residency->store->records)
 		return;
 	text = make_text(residency);
 	if (text)
@@ -336,6 +344,38 @@ void vgw__store_forget(struct vgw__store *store)
 
 /* --- new, free ------------------------------------------------------------------------------------------------ */
 
+/* With all that leads to it: in a new home there is no ~/.local/state yet. The path is whole again afterwards. */
+static bool make_folder(char *path)
+{
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		(void)mkdir(path, 0700); /* if that fails, so does what is below */
+		*slash = '/';
+	}
+	return mkdir(path, 0700) == 0 || errno == EEXIST;
+}
+
+/* Where nothing can be locked, nothing is: that alone is no reason not to serve. False: no memory. */
+static bool lock_folder(struct vgw__store *store)
+{
+	char *path = vgw__printf("%s/lock", store->folder);
+
+	if (!path)
+		return false;
+	store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	vgw__free(path);
+	store->is_taken = store->lock_fd >= 0 && flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+	return true;
+}
+
+vgw_status vgw__store_check(const struct vgw__store *store, vgw_error *err)
+{
+	if (!store->is_taken)
+		return VGW_OK;
+	return vgw_error_set(err, VGW_EXISTS, 0, "state directory %.120s: another gateway uses it; to run engines, give this "
+		"one a state_dir of its own, or stop that one first", store->folder);
+}
+
 vgw_status vgw__store_new(struct vgw__store **out, vgw_residency *residency, vgw_error *err)
 {
 	struct vgw__store *store = vgw__alloc(sizeof(*store));
@@ -344,18 +384,24 @@ vgw_status vgw__store_new(struct vgw__store **out, vgw_residency *residency, vgw
 	if (!store)
 		return vgw_error_set(err, VGW_NOMEM, 0, "no memory for the state file");
 	store->residency = residency;
+	store->lock_fd = -1;
 	*out = store;
 	if (!residency->state_dir)
 		return VGW_OK;
-	if (mkdir(residency->state_dir, 0700) != 0 && errno != EEXIST)
-		return vgw_error_set(err, VGW_INVALID, errno, "cannot make the state directory %s: %s",
-			residency->state_dir, strerror(errno));
 	store->folder = vgw__strdup(residency->state_dir);
+	if (store->folder && !make_folder(store->folder))
+		return vgw_error_set(err, VGW_INVALID, errno, "cannot make the state directory %.150s: %s; make it, or choose "
+			"another state_dir", residency->state_dir, strerror(errno));
 	store->path = vgw__printf("%s/residency.json", residency->state_dir);
 	store->temporary = vgw__printf("%s/residency.json.new", residency->state_dir);
-	if (!store->folder || !store->path || !store->temporary)
+	if (!store->folder || !store->path || !store->temporary || !lock_folder(store))
 		return vgw_error_set(err, VGW_NOMEM, 0, "no memory for the state file");
-	read_file(store);
+	if (store->is_taken) {
+		vgw__free(store->path);
+		store->path = NULL;
+	} else {
+		read_file(store);
+	}
 	return VGW_OK;
 }
 
@@ -369,5 +415,7 @@ void vgw__store_free(struct vgw__store *store)
 	vgw__free(store->temporary);
 	vgw__free(store->written);
 	vgw__free(store->writing);
+	if (store->lock_fd >= 0)
+		(void)close(store->lock_fd);
 	vgw__free(store);
 }

@@ -11,6 +11,8 @@
 /* Reads STATE_DIR/residency.json. A missing file is an empty one; a broken or foreign one is told and ignored. */
 vgw_status vgw__store_new(struct vgw__store **out, vgw_residency *residency, vgw_error *err);
 void vgw__store_free(struct vgw__store *store); /* NULL is allowed */
+/* EXISTS: the directory is another residency's, so that no engine may be run from here. Any thread. */
+vgw_status vgw__store_check(const struct vgw__store *store, vgw_error *err);
 
 /* What the file said of a model (borrowed, NULL: nothing), and all of it. Until vgw__store_forget(). */
 const json_t *vgw__store_find(const struct vgw__store *store, const char *model);

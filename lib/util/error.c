@@ -2,6 +2,8 @@
 /* Statuses, faults and the caller-owned error value, all made from the two lists of vllmgw/status.h. */
 #include "util/error.h"
 
+#include "util/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -85,6 +87,7 @@ static vgw_status set(vgw_error *err, vgw_status status, int sys_errno, vgw_faul
 	err->sys_errno = sys_errno;
 	err->fault = fault;
 	(void)vsnprintf(err->text, sizeof(err->text), format, ap);
+	vgw__text_mend(err->text);
 	return status;
 }
 

@@ -2,6 +2,8 @@
 /* One line, one call of the user's function. Long lines are cut, never split. */
 #include "util/log.h"
 
+#include "util/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -25,5 +27,6 @@ void vgw__log(const vgw_logger *logger, vgw_log_level level, const char *area, c
 	va_start(ap, format);
 	(void)vsnprintf(line, sizeof(line), format, ap);
 	va_end(ap);
+	vgw__text_mend(line);
 	logger->fn(logger->user, level, area, model, line);
 }

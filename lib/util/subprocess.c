@@ -133,6 +133,7 @@ static bool is_lasting(int rc)
 static vgw_status hold_child(struct vgw__subprocess *out, pid_t pid, vgw_error *err)
 {
 	struct vgw__proc_stat stat;
+	bool is_hidden;
 	int error;
 
 	out->pidfd = pidfd_open(pid, 0);
@@ -142,6 +143,7 @@ static vgw_status hold_child(struct vgw__subprocess *out, pid_t pid, vgw_error *
 		return VGW_OK;
 	}
 	error = out->pidfd < 0 ? errno : ESRCH;
+	is_hidden = out->pidfd >= 0 && !vgw__proc_read_boot_id(out->identity.boot_id) && errno == ENOENT;
 	/* A process we cannot watch must not run. Without a descriptor the pid has to do: it is an unreaped child. */
 	if (out->pidfd >= 0)
 		(void)pidfd_send_signal(out->pidfd, SIGKILL, NULL, 0);
@@ -151,6 +153,9 @@ static vgw_status hold_child(struct vgw__subprocess *out, pid_t pid, vgw_error *
 		(void)close(out->pidfd);
 	(void)waitpid(pid, NULL, 0);
 	out->pidfd = -1;
+	if (is_hidden)
+		return vgw_error_set(err, VGW_INVALID, 0, "cannot watch the process just started: there is no /proc/sys; under "
+			"systemd, take ProcSubset=pid out of the unit");
 	return vgw_error_set(err, VGW_BACKEND, error, "cannot watch the process just started: %s", strerror(error));
 }
 

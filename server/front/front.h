@@ -66,6 +66,8 @@ struct front_options {
 
 struct front;
 
+/* Before anything is made: does another program have the address? 0, or -1 with a sentence in `why`. */
+int front_check_listen(const struct front_listen *listen, char *why, size_t size);
 /* Opens the listeners and starts the threads. 0 or -1 with a sentence in `why`. */
 int front_new(struct front **out, const struct front_options *options, char *why, size_t size);
 /* The address a listener got ("127.0.0.1:8080", "unix:/run/x.sock"); borrowed until front_free(). */

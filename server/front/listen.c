@@ -60,20 +60,29 @@ static bool is_taken(const struct addrinfo *at)
 	return is_refused;
 }
 
-static int open_tcp(const struct front_listen *listen_at, uint16_t *port, char *address, char *why, size_t size)
+static struct addrinfo *find_address(const struct front_listen *listen_at, unsigned port, char *address, char *why,
+	size_t size)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
 	struct addrinfo *found = NULL;
 	char service[8];
-	int one = 1, fd, code;
+	int code;
 
-	(void)snprintf(service, sizeof(service), "%u", *port ? *port : listen_at->port);
+	(void)snprintf(service, sizeof(service), "%u", port);
 	(void)snprintf(address, ADDRESS_BYTES, "%.100s:%s", listen_at->host, service);
 	code = getaddrinfo(*listen_at->host ? listen_at->host : NULL, service, &hints, &found);
-	if (code != 0) {
+	if (code != 0)
 		(void)snprintf(why, size, "cannot listen on %s: %s", address, gai_strerror(code));
+	return code == 0 ? found : NULL;
+}
+
+static int open_tcp(const struct front_listen *listen_at, uint16_t *port, char *address, char *why, size_t size)
+{
+	struct addrinfo *found = find_address(listen_at, *port ? *port : listen_at->port, address, why, size);
+	int one = 1, fd;
+
+	if (!found)
 		return -1;
-	}
 	if (!*port && is_taken(found)) { /* for the first worker; the others share it on purpose */
 		freeaddrinfo(found);
 		errno = EADDRINUSE;
@@ -125,6 +134,16 @@ static int open_unix(const struct front_listen *listen_at, char *address, char *
 	return fd;
 }
 
+/* A unit with Accept=yes, or ListenDatagram=, hands over something else; nobody would ever be served. */
+static bool is_listening_stream(int fd)
+{
+	int type = 0, is_listening = 0;
+	socklen_t size = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+		getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) == 0 && is_listening;
+}
+
 static int take_given(const struct front_listen *listen_at, char *address, uint16_t *port, char *why, size_t size)
 {
 	int fd = fcntl(listen_at->fd, F_DUPFD_CLOEXEC, 3);
@@ -133,6 +152,12 @@ static int take_given(const struct front_listen *listen_at, char *address, uint1
 	(void)snprintf(address, ADDRESS_BYTES, "descriptor %d", listen_at->fd);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return fail(why, size, fd, address);
+	if (!is_listening_stream(fd)) {
+		(void)snprintf(why, size, "cannot listen on %s, which the service manager gave: it is no listening stream socket; "
+			"the .socket unit needs ListenStream= and no Accept=yes", address);
+		(void)close(fd);
+		return -1;
+	}
 	print_address(fd, address, port);
 	return fd;
 }
@@ -147,4 +172,21 @@ int listen_open(const struct front_listen *listen_at, uint16_t *port, char *addr
 	default:
 		return take_given(listen_at, address, port, why, size);
 	}
+}
+
+int front_check_listen(const struct front_listen *listen_at, char *why, size_t size)
+{
+	char address[ADDRESS_BYTES];
+	struct addrinfo *found;
+	bool is_refused;
+
+	if (listen_at->kind != FRONT_LISTEN_TCP || !listen_at->port)
+		return 0;
+	found = find_address(listen_at, listen_at->port, address, why, size);
+	if (!found)
+		return -1;
+	is_refused = is_taken(found);
+	freeaddrinfo(found);
+	errno = EADDRINUSE;
+	return is_refused ? fail(why, size, -1, address) : 0;
 }

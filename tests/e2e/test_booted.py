@@ -28,7 +28,7 @@ rm -rf "$1/var/lib/vllmgw" "$1/var/lib/private/vllmgw" # of servers that ran out
 mkdir -p "$1/etc/vllmgw" "$1/etc/systemd/system/vllmgw.service.d"
 cp {units}/vllmgw.service {units}/vllmgw.socket "$1/etc/systemd/system/"
 printf '[Service]\\nWatchdogSec=2s\\n' >"$1/etc/systemd/system/vllmgw.service.d/watchdog.conf"
-cp {folder}/vllmgw.yaml {folder}/environment "$1/etc/vllmgw/"
+cp {folder}/vllmgw.yaml {folder}/environment {units}/engines.conf "$1/etc/vllmgw/"
 cp {server} {engine} "$1/usr/local/bin/"
 cp -P {library}* "$1/usr/local/lib/"
 ldconfig -r "$1"
@@ -144,3 +144,30 @@ def test_a_wrong_configuration_is_not_tried_again_and_again(machine):
         machine.run("bash", "-c", "cp /run/kept /etc/vllmgw/vllmgw.yaml; systemctl reset-failed vllmgw.service vllmgw.socket; "
                     "systemctl start vllmgw.socket vllmgw.service")
     assert answers(machine)
+
+
+OWN = """  own:
+    backend: {kind: process, command: [/usr/local/bin/vllmgw-engine, --port, "${PORT}", --model, own, --tokens, "3"]}
+"""
+
+
+def pid_of_engine(machine):
+    return machine.run("pgrep", "-f", "vllmgw-engine .*--model own", check=False)
+
+
+def test_engines_of_its_own_need_the_drop_in_and_outlive_a_crash_with_it(machine):
+    """Confined as it is it cannot know them again, and says so."""
+    ask = [word.replace("small", "own") for word in ASK]
+    machine.run("bash", "-c", f"cat >>/etc/vllmgw/vllmgw.yaml <<'END'\n{OWN}END\nsystemctl restart vllmgw.service")
+    assert "ProcSubset" in machine.run(*ask) and not pid_of_engine(machine)
+
+    machine.run("bash", "-c", "cp /etc/vllmgw/engines.conf /etc/systemd/system/vllmgw.service.d/ && "
+                "systemctl daemon-reload && systemctl restart vllmgw.service")
+    assert "chat.completion" in machine.run(*ask), machine.journal()
+    engine, gateway = pid_of_engine(machine), machine.show("MainPID")
+    assert engine.isdigit()
+    machine.run("kill", "-KILL", gateway)
+    wait_until(lambda: machine.show("MainPID") not in (gateway, "0") and machine.show("ActiveState") == "active", 20, "another")
+    assert "chat.completion" in machine.run(*ask) and pid_of_engine(machine) == engine, machine.journal()
+    machine.run("systemctl", "stop", "vllmgw.service")
+    assert not pid_of_engine(machine)

@@ -157,6 +157,24 @@ def test_a_keys_file_that_is_broken_or_gone_changes_nothing(engine, tmp_path):
         assert gateway.chat("small").status == 401
 
 
+@pytest.mark.parametrize("option", ["models=a", "rpm=1", "admin=true"])
+def test_an_option_given_twice_in_a_keys_file_is_refused_with_its_line(tmp_path, option):
+    path = tmp_path / "keys"
+    path.write_text(line("a", ALICE, "tpm=1") + line("b", BOB, *[option] * 20))
+    with pytest.raises(RuntimeError, match=f":2: {option.split('=')[0]} is given twice"):
+        Gateway({}, auth={"keys_file": str(path)})
+
+
+def test_a_keys_file_that_became_a_pipe_does_not_keep_the_server_waiting(engine, tmp_path):
+    path = tmp_path / "keys"
+    path.write_text(line("a", ALICE))
+    with Gateway({"small": engine}, auth={"keys_file": str(path)}) as gateway:
+        os.mkfifo(tmp_path / "pipe")
+        os.replace(tmp_path / "pipe", path)
+        wait_until(lambda: "it is no regular file; the keys stay as they were" in gateway.text, 5, "the complaint")
+        assert gateway.chat("small", bearer(ALICE)).status == 200
+
+
 def test_a_reload_changes_the_keys_of_the_configuration(engine):
     with Gateway({"small": engine}, auth={"keys": [{"name": "a", "key": ALICE}]}) as gateway:
         assert gateway.reload(auth={"keys": [{"name": "a", "key": BOB}]})

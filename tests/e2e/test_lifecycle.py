@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting, reloading and stopping vllmgw-server, with work in every phase."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -173,6 +174,38 @@ def test_a_second_sigterm_ends_the_patience():
         assert (line["outcome"], line["model"], line["status"]) == ("shutting_down", "small", 200)
 
 
+def test_a_sighup_while_it_stops_cuts_nobody_off():
+    with Engine(model="small", tokens=20, itl="50ms") as engine, Gateway({"small": engine}) as gateway:
+        stream = ask(gateway)
+        stream.read_until(b"data: ")
+        gateway.term()
+        wait_for_text(gateway, "stopping: 1 request under way")
+        gateway.process.send_signal(signal.SIGHUP)
+
+        assert Answer(stream.read_all()).is_clean
+        assert ended(gateway, 5) == 0
+        assert "cut off" not in gateway.text
+
+
+def test_a_log_that_nobody_reads_does_not_keep_it_from_stopping(tmp_path):
+    """The pipe is full, and whoever holds its other end does not care."""
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDWR | os.O_CLOEXEC)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        with Gateway({}, program=["/bin/sh", "-c", f'exec "$@" 2>{tmp_path}/log', "sh"], wait=False) as gateway:
+            said = b""
+            while not (found := re.search(rb"listening on http://127.0.0.1:(\d+)", said)):
+                said += os.read(reader, 4096)
+            gateway.port = int(found[1])
+            for _ in range(100):
+                assert gateway.request("GET", "/v1/models/no-such-model-" + "x" * 100).status == 404
+            gateway.term()
+            assert gateway.process.wait(10) == 0
+    finally:
+        os.close(reader)
+
+
 def test_health_says_that_it_drains():
     with Engine(model="small", itl="20ms") as engine, Gateway({"small": engine}) as gateway:
         requests = [http("GET", path) for path in ("/health", "/ready", "/v1/models")]
@@ -329,6 +362,25 @@ def test_a_port_in_use_is_said_whoever_has_it(tmp_path):
     with Gateway({"small": "http://127.0.0.1:9"}, workers=2) as gateway:
         code, text = serve({"listen": f"127.0.0.1:{gateway.port}", "models": {}, "workers": 2}, tmp_path)
         assert code == 1 and "already in use" in text, "a second gateway took half of the first one's connections"
+
+
+def test_a_start_that_cannot_listen_leaves_the_engines_of_an_earlier_run_alone(tmp_path):
+    own = {"own": {"backend": {"kind": "process", "command": [binary("vllmgw-engine"), "--port", "${PORT}", "--model", "own"]}}}
+    with Gateway(own, residency={"on_exit": "leave"}, state_dir=str(tmp_path)) as gateway:
+        assert gateway.chat("own").status == 200
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code, text = serve({"listen": f"127.0.0.1:{other.getsockname()[1]}", "state_dir": str(tmp_path), "models": own}, tmp_path)
+        assert code == 1 and "already in use" in text
+    with Gateway(own, state_dir=str(tmp_path)) as gateway:
+        assert "adopted pid" in gateway.text and gateway.chat("own").status == 200
+
+
+def test_there_is_room_for_every_model_of_the_configuration_and_of_the_next():
+    def models(prefix):
+        return {f"{prefix}{i}": {"backend": {"kind": "process", "command": ["true", "${PORT}"]}} for i in range(200)}
+    with Gateway(models("a")) as gateway:
+        assert gateway.reload(models("b")), gateway.text
+        assert len(gateway.request("GET", "/v1/models").json()["data"]) == 200
 
 
 def test_a_stopped_server_can_be_started_again_at_once_on_its_port():

@@ -2,6 +2,7 @@
 """Limits in a real Redis: shared by gateways, and what happens while Redis is away."""
 
 import concurrent.futures
+import contextlib
 import pathlib
 import shutil
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
@@ -185,6 +187,56 @@ def test_a_gateway_begins_without_redis(engine):
     with Gateway({"small": engine}, auth=auth) as gateway:
         assert gateway.chat("small", ALICE).status == 200
         assert "Redis cannot be used" in gateway.text
+
+
+class FalseRedis:
+    """Speaks the protocol well enough to be believed; `answers` says what, by a command's name."""
+
+    def __init__(self, **answers):
+        self.answers = {"PING": b"+PONG\r\n", "EVAL": b"$-1\r\n", **answers}
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
+            while (count := stream.readline()):
+                words = [stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(count[1:]))]
+                connection.sendall(self.answers.get(words[0].decode(), b"+OK\r\n"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+@pytest.mark.parametrize("numbers", [(1 << 40, 0, 0, 0, 0, 0), (-1, 1, 1, 1, 1, 1), (99, -1, -1, -1, -1, -1)])
+def test_an_answer_that_makes_no_sense_is_no_answer(engine, numbers):
+    reply = b"*6\r\n" + b"".join(b":%d\r\n" % number for number in numbers)
+    with FalseRedis(EVAL=reply) as false:
+        auth = {"keys": [{"name": "alice", "key": KEY, "rpm": 1}], "store": f"redis://127.0.0.1:{false.port}/0",
+                "store_down": "closed"}
+        with Gateway({"small": engine}, auth=auth) as gateway:
+            for _ in range(3):
+                answer = gateway.chat("small", ALICE)
+                assert answer.status == 503 and answer.error["code"] == "server_overloaded", answer
+            assert gateway.access(3)[-1]["limited"] == "store"
+
+
+def test_a_database_that_redis_does_not_have_is_said_and_no_other_is_used(engine):
+    with FalseRedis(SELECT=b"-ERR DB index is out of range\r\n") as false:
+        auth = {"keys": [{"name": "alice", "key": KEY, "rpm": 1}], "store": f"redis://127.0.0.1:{false.port}/99"}
+        with Gateway({"small": engine}, auth=auth) as gateway:
+            wait_until(lambda: "DB index is out of range" in gateway.text, 5, "the complaint")
 
 
 def test_a_client_that_leaves_while_redis_is_asked_takes_nothing(engine, redis):

@@ -212,6 +212,18 @@ def test_without_a_socket_it_says_what_to_do(tmp_path):
     assert done.returncode == 1 and ".socket unit" in done.stderr
 
 
+def test_a_socket_on_which_nobody_can_be_served_is_refused(tmp_path):
+    config = tmp_path / "vllmgw.yaml"
+    config.write_text(f"listen: systemd\nstate_dir: {tmp_path}\nmodels: {{}}\n")
+    datagram, bound, (accepted, peer) = socket.socket(type=socket.SOCK_DGRAM), socket.socket(), socket.socketpair()
+    bound.bind(("127.0.0.1", 0))
+    with datagram, bound, accepted, peer, open(config) as file:
+        for wrong in (datagram, bound, accepted, file):
+            process = start_with_sockets([wrong], config)
+            said = process.communicate(timeout=20)[1]
+            assert process.returncode == 1 and "descriptor 3" in said and "ListenStream=" in said, said
+
+
 # --- the unit files ---
 
 @pytest.fixture

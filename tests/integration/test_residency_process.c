@@ -77,23 +77,30 @@ static vgw_residency *begin(const struct world *world, vgw_on_exit on_exit)
 	return residency;
 }
 
-/* Models run by the simulator, named by a NULL-terminated list. */
-static void apply(vgw_residency *residency, const char *const *names)
+/* A model run by the simulator. */
+static void add(vgw_registry *registry, const char *name, const char *kind, uint32_t tensor_parallel)
 {
 	vgw_model_options options = VGW_MODEL_OPTIONS_INIT;
-	vgw_error err = VGW_ERROR_INIT;
-	vgw_registry *registry;
 	char backend[5000];
 
 	(void)snprintf(backend, sizeof(backend), "{\"kind\":\"process\",\"stop_timeout\":2000,\"command\":[\"%s\","
 		"\"--port\",\"${PORT}\",\"--model\",\"${MODEL}\",\"--load-time\",\"50ms\"]}", engine);
+	options.name = name;
+	options.kind = kind;
+	options.backend_json = backend;
+	options.tensor_parallel = tensor_parallel;
+	assert_int_equal(vgw_registry_add(registry, &options, NULL), VGW_OK);
+}
+
+/* Models run by the simulator, named by a NULL-terminated list. */
+static void apply(vgw_residency *residency, const char *const *names)
+{
+	vgw_error err = VGW_ERROR_INIT;
+	vgw_registry *registry;
+
 	assert_int_equal(vgw_registry_new(&registry, NULL), VGW_OK);
-	for (size_t i = 0; names[i]; i++) {
-		options.name = names[i];
-		options.kind = "process";
-		options.backend_json = backend;
-		assert_int_equal(vgw_registry_add(registry, &options, NULL), VGW_OK);
-	}
+	for (size_t i = 0; names[i]; i++)
+		add(registry, names[i], "process", 0);
 	if (vgw_residency_apply(residency, registry, &err) != VGW_OK)
 		fail_msg("%s", err.text);
 	vgw_registry_unref(registry);
@@ -223,6 +230,90 @@ static void an_engine_whose_model_is_gone_is_stopped_by_the_next_life(void **sta
 	vgw_residency_free(residency);
 }
 
+/* A set that cannot be had, whether that is seen before earlier engines are looked for or after. */
+static void refuse(vgw_residency *residency, const char *kind, uint32_t tensor_parallel)
+{
+	vgw_registry *registry;
+
+	assert_int_equal(vgw_registry_new(&registry, NULL), VGW_OK);
+	add(registry, "a", "process", 0);
+	add(registry, "b", kind, tensor_parallel);
+	assert_int_not_equal(vgw_residency_apply(residency, registry, NULL), VGW_OK);
+	vgw_registry_unref(registry);
+}
+
+static void a_set_refused_at_the_start_leaves_earlier_engines_to_be_found(void **state)
+{
+	vgw_residency *residency = begin(*state, VGW_ON_EXIT_LEAVE);
+	pid_t pid;
+
+	apply(residency, one);
+	use(residency, "a");
+	pid = pid_of(residency, "a");
+	vgw_residency_free(residency);
+	vgw_residency_free(begin(*state, VGW_ON_EXIT_STOP)); /* a start that failed even earlier */
+	for (int i = 0; i < 2; i++) {
+		residency = begin(*state, VGW_ON_EXIT_STOP);
+		refuse(residency, i ? "process" : "unheard-of", i ? 9 : 0);
+		vgw_residency_free(residency);
+		assert_true(lives(pid));
+	}
+	residency = begin(*state, VGW_ON_EXIT_STOP);
+	apply(residency, one);
+	assert_int_equal(pid_of(residency, "a"), pid);
+	vgw_residency_free(residency);
+	(void)waitpid(pid, NULL, WNOHANG);
+	assert_false(lives(pid));
+}
+
+static void a_second_residency_of_a_state_directory_leaves_its_engines_alone(void **state)
+{
+	vgw_model_options elsewhere = VGW_MODEL_OPTIONS_INIT;
+	const struct world *world = *state;
+	vgw_residency *residency = begin(world, VGW_ON_EXIT_STOP), *second;
+	vgw_error err = VGW_ERROR_INIT;
+	vgw_registry *registry;
+	pid_t pid;
+
+	apply(residency, one);
+	use(residency, "a");
+	pid = pid_of(residency, "a");
+	second = begin(world, VGW_ON_EXIT_STOP);
+	elsewhere.name = "elsewhere";
+	elsewhere.kind = "static";
+	elsewhere.backend_json = "{\"kind\":\"static\",\"urls\":[\"http://127.0.0.1:9\"]}";
+	assert_int_equal(vgw_registry_new(&registry, NULL), VGW_OK);
+	assert_int_equal(vgw_registry_add(registry, &elsewhere, NULL), VGW_OK);
+	assert_int_equal(vgw_residency_apply(second, registry, NULL), VGW_OK);
+	add(registry, "a", "process", 0);
+	assert_int_equal(vgw_residency_apply(second, registry, &err), VGW_EXISTS);
+	assert_non_null(strstr(err.text, world->state_dir));
+	assert_non_null(strstr(err.text, "another gateway"));
+	vgw_residency_free(second);
+	use(residency, "a");
+	assert_int_equal(pid_of(residency, "a"), pid);
+	vgw_residency_free(residency);
+
+	second = begin(world, VGW_ON_EXIT_STOP);
+	assert_int_equal(vgw_residency_apply(second, registry, NULL), VGW_OK);
+	vgw_registry_unref(registry);
+	vgw_residency_free(second);
+}
+
+static void a_state_directory_is_made_with_all_that_leads_to_it(void **state)
+{
+	const struct world *world = *state;
+	vgw_residency_options options = VGW_RESIDENCY_OPTIONS_INIT;
+	vgw_residency *residency;
+	char path[PATH_SIZE];
+
+	(void)snprintf(path, sizeof(path), "%s/a//new/place/", world->state_dir);
+	options.state_dir = path;
+	assert_int_equal(vgw_residency_new(&residency, &options, NULL), VGW_OK);
+	vgw_residency_free(residency);
+	assert_int_equal(access(path, W_OK), 0);
+}
+
 /* --- kill -9 --- */
 
 static _Noreturn void live_until_killed(const struct world *world, int out)
@@ -334,6 +425,11 @@ int main(void)
 			end_world),
 		cmocka_unit_test_setup_teardown(an_engine_whose_model_is_gone_is_stopped_by_the_next_life, make_world,
 			end_world),
+		cmocka_unit_test_setup_teardown(a_set_refused_at_the_start_leaves_earlier_engines_to_be_found, make_world,
+			end_world),
+		cmocka_unit_test_setup_teardown(a_second_residency_of_a_state_directory_leaves_its_engines_alone, make_world,
+			end_world),
+		cmocka_unit_test_setup_teardown(a_state_directory_is_made_with_all_that_leads_to_it, make_world, end_world),
 		cmocka_unit_test_setup_teardown(a_killed_gateway_finds_its_engine_again, make_world, end_world),
 		cmocka_unit_test_setup_teardown(a_state_file_that_lies_harms_nobody, make_world, end_world),
 	};
