@@ -59,8 +59,9 @@ static bool print_url(struct vgw__buf *url, const struct vgw__kube_call *call)
 	const char *mark = "?";
 	bool is_good;
 
-	is_good = vgw__buf_print(url, "%s/%s%s/v1/namespaces/%s/%.*s%s%s%s", call->cluster->api_server,
-		call->group[0] ? "apis/" : "api", call->group, call->cluster->space, len, call->resource,
+	is_good = vgw__buf_print(url, "%s/%s%s/%s/namespaces/%s/%.*s%s%s%s", call->cluster->api_server,
+		call->group[0] ? "apis/" : "api", call->group, call->version ? call->version : "v1", call->cluster->space, len,
+		call->resource,
 		call->name ? "/" : "", call->name ? call->name : "", below ? below : "");
 	if (is_good && call->selector) {
 		is_good = vgw__buf_print(url, "?labelSelector=") && add_escaped(url, call->selector);
@@ -126,6 +127,10 @@ static vgw_status refuse(const struct vgw__kube_call *call, uint32_t http, const
 			"resources: [%s], verbs: [%s]}", call->verb, call->resource, space, call->group, call->resource,
 			call->verb);
 	case 404:
+		if (!call->name) /* an empty namespace, or none, has an empty list */
+			return vgw_error_set(err, VGW_NOT_FOUND, 0,
+				"%.80s knows no %s (404); is that the API server of a cluster, of Kubernetes 1.17 or newer?",
+				call->cluster->api_server, call->resource);
 		return vgw_error_set(err, VGW_NOT_FOUND, 0,
 			"namespace %.63s has no %.*s '%.63s' (404); create it, or correct the name", space,
 			(int)strcspn(call->resource, "/"), call->resource, name);

@@ -12,6 +12,7 @@ struct vgw__kube_call {
 	const struct vgw__kube_cluster *cluster;
 	const char *verb;      /* "get", "list", "watch" or "patch" */
 	const char *group;     /* "" (core), "apps", "discovery.k8s.io" */
+	const char *version;   /* of the group; NULL: "v1" */
 	const char *resource;  /* "pods", "deployments/scale" */
 	const char *name;      /* NULL: all of them */
 	const char *selector;  /* labels; NULL: none */

@@ -13,7 +13,7 @@ from compat import curl  # noqa: E402
 from engine import Engine, binary, wait_until  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from kube import Cluster  # noqa: E402
-from rendering import CHART, Release, check  # noqa: E402
+from rendering import CHART, Release, check, fill  # noqa: E402
 
 ROUTER, ON_DEMAND = CHART / "ci" / "vllm-router.yaml", CHART / "ci" / "on-demand.yaml"
 QUANTIZED, CHAT = "TheBloke/Llama-2-13B-chat-GPTQ", "meta-llama/Llama-2-7B-chat-hf"
@@ -25,13 +25,6 @@ def write_json(folder, thing):
     path = pathlib.Path(folder, "thing.json")
     path.write_text(json.dumps(thing))
     return path
-
-
-def fill(config, folder):
-    """For a gateway of this machine."""
-    assert "listen: 0.0.0.0:8080\n" in config and "state_dir: /var/lib/vllmgw\n" in config
-    return (config.replace("0.0.0.0:8080", "127.0.0.1:0")
-            .replace("state_dir: /var/lib/vllmgw", f"state_dir: {folder}"))
 
 
 # --- what Kubernetes is given ---
