@@ -3,7 +3,8 @@
  * would help, because the reader of "403" knows neither.
  *
  *   call ──► token file ──► GET or PATCH ──► 2xx: JSON
- *                                       └──► 409, 429, 5xx, no answer: again, a few times
+ *                                       ├──► 401, 403: again, once
+ *                                       ├──► 409, 429, 5xx, no answer: again, a few times
  *                                       └──► else: a sentence with a remedy */
 #include "backend/kubernetes_api.h"
 
@@ -26,6 +27,7 @@ enum {
 	ATTEMPT_MS = 10000,
 	FIRST_PAUSE_MS = 200,
 	LONGEST_PAUSE_MS = 5000,
+	DENIED_PAUSE_MS = 500,
 };
 
 bool vgw__kube_pause(int cancel_fd, int64_t ms)
@@ -239,21 +241,35 @@ static vgw_status try_once(const struct vgw__kube_call *call, struct vgw__kube_a
 	return status;
 }
 
+static vgw_status try_until_known(const struct vgw__kube_call *call, struct vgw__kube_answer *answer,
+	json_int_t *retry_s, vgw_error *err)
+{
+	vgw_error why = VGW_ERROR_INIT;
+	vgw_status status = try_once(call, answer, retry_s, &why);
+	bool is_denied = status != VGW_OK && (answer->http == 401 || answer->http == 403);
+
+	if (!is_denied || vgw_now_ms() + DENIED_PAUSE_MS >= call->deadline_ms)
+		return status == VGW_OK ? status : vgw_error_set(err, status, why.sys_errno, "%s", why.text);
+	if (vgw__kube_pause(call->cancel_fd, DENIED_PAUSE_MS))
+		return vgw_error_set(err, VGW_CANCELLED, 0, "%s %s: cancelled", call->verb, call->resource);
+	return try_once(call, answer, retry_s, err);
+}
+
 vgw_status vgw__kube_call_once(const struct vgw__kube_call *call, struct vgw__kube_answer *answer, vgw_error *err)
 {
 	json_int_t retry_s;
 
-	return try_once(call, answer, &retry_s, err);
+	return try_until_known(call, answer, &retry_s, err);
 }
 
 /* --- some attempts --- */
 
-/* A 401 may be a token that was replaced between our reading and the server's: once more. */
-static bool is_worth_another(const struct vgw__kube_answer *answer, vgw_status status, int attempt)
+static bool is_worth_another(const struct vgw__kube_call *call, const struct vgw__kube_answer *answer,
+	vgw_status status, int attempt)
 {
-	if (status == VGW_CANCELLED || status == VGW_NOMEM || attempt + 1 >= ATTEMPTS)
+	if (status == VGW_CANCELLED || status == VGW_NOMEM || (attempt + 1 >= ATTEMPTS && !call->is_patient))
 		return false;
-	return !answer->is_refused || (answer->http == 401 && attempt == 0);
+	return !answer->is_refused;
 }
 
 vgw_status vgw__kube_call(const struct vgw__kube_call *call, struct vgw__kube_answer *answer, vgw_error *err)
@@ -270,12 +286,12 @@ vgw_status vgw__kube_call(const struct vgw__kube_call *call, struct vgw__kube_an
 		if (now + ATTEMPT_MS < one.deadline_ms)
 			one.deadline_ms = now + ATTEMPT_MS;
 		why = (vgw_error)VGW_ERROR_INIT;
-		status = try_once(&one, answer, &retry_s, &why);
+		status = try_until_known(&one, answer, &retry_s, &why);
 		if (status == VGW_OK)
 			return status;
 		if (retry_s > 0 && retry_s * 1000 > wait_ms)
 			wait_ms = retry_s < LONGEST_PAUSE_MS / 1000 ? retry_s * 1000 : LONGEST_PAUSE_MS;
-		if (!is_worth_another(answer, status, attempt) || vgw_now_ms() + wait_ms >= call->deadline_ms)
+		if (!is_worth_another(call, answer, status, attempt) || vgw_now_ms() + wait_ms >= call->deadline_ms)
 			break;
 		if (vgw__kube_pause(call->cancel_fd, wait_ms))
 			return vgw_error_set(err, VGW_CANCELLED, 0, "%s %s: cancelled", call->verb, call->resource);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scale subresource: how many replicas there should be, and the labels of their pods. Gone means that the API
- * knows no pod any more; a pod that is only leaving still holds its devices, and is not in the workload's counts. */
+ * knows no pod any more; a pod that is only leaving still holds its devices, and is not in the workload's counts.
+ * A start is given up soon when the API server is away, and whoever asked for it is told; a stop waits for the server,
+ * because the room of what cannot be stopped is lost to all others. */
 #include "backend/kubernetes.h"
 
 #include "backend/kubernetes_api.h"
@@ -33,12 +35,15 @@ static struct vgw__kube_call make_call(const struct vgw__kube *kube, int64_t dea
 		.cancel_fd = vgw_host_get_cancel_fd(kube->host) };
 }
 
-static vgw_status ask(struct vgw__kube *kube, int64_t deadline_ms, const char *patch, int64_t *replicas,
-	vgw_error *err)
+static vgw_status ask(struct vgw__kube *kube, int64_t deadline_ms, const char *patch, bool is_patient,
+	int64_t *replicas, vgw_error *err)
 {
-	const struct vgw__kube_call call = make_call(kube, deadline_ms, patch);
+	struct vgw__kube_call call = make_call(kube, deadline_ms, patch);
 	struct vgw__kube_answer answer;
-	vgw_status status = vgw__kube_call(&call, &answer, err);
+	vgw_status status;
+
+	call.is_patient = is_patient;
+	status = vgw__kube_call(&call, &answer, err);
 
 	if (status != VGW_OK)
 		return status;
@@ -49,7 +54,7 @@ static vgw_status ask(struct vgw__kube *kube, int64_t deadline_ms, const char *p
 
 vgw_status vgw__kube_scale_get(struct vgw__kube *kube, int64_t deadline_ms, int64_t *replicas, vgw_error *err)
 {
-	return ask(kube, deadline_ms, NULL, replicas, err);
+	return ask(kube, deadline_ms, NULL, false, replicas, err);
 }
 
 vgw_status vgw__kube_scale_set(struct vgw__kube *kube, int64_t deadline_ms, int64_t replicas, vgw_error *err)
@@ -58,7 +63,7 @@ vgw_status vgw__kube_scale_set(struct vgw__kube *kube, int64_t deadline_ms, int6
 	int64_t now_asked;
 
 	(void)snprintf(patch, sizeof(patch), "{\"spec\":{\"replicas\":%d}}", (int)replicas);
-	return ask(kube, deadline_ms, patch, &now_asked, err);
+	return ask(kube, deadline_ms, patch, replicas == 0, &now_asked, err);
 }
 
 vgw_status vgw__kube_scale_peek(struct vgw__kube *kube, int64_t deadline_ms, int64_t *replicas)

@@ -61,15 +61,19 @@ class State:
         if authorization != f"Bearer {self.token}":
             raise Refusal(401, "Unauthorized", "Unauthorized")
         if (verb, resource) in self.denied:
-            kind = resource.split("/")[0] + (f".{group}" if group else "")
-            named = f' "{name}"' if name else ""
-            raise Refusal(403, "Forbidden", f'{kind}{named} is forbidden: User "{USER}" cannot {verb} resource '
-                          f'"{resource}" in API group "{group}" in the namespace "{NAMESPACE}"',
-                          {"name": name, "group": group, "kind": resource})
+            raise self.deny(verb, group, resource, name)
         for fault in self.faults:
             if fault["times"] and fault["verb"] == verb and fault["resource"] == resource:
                 fault["times"] -= 1
-                raise self.make_fault(fault)
+                raise self.deny(verb, group, resource, name) if fault["code"] == 403 else self.make_fault(fault)
+
+    @staticmethod
+    def deny(verb, group, resource, name):
+        kind = resource.split("/")[0] + (f".{group}" if group else "")
+        named = f' "{name}"' if name else ""
+        details = {"group": group, "kind": resource.split("/")[0]} | ({"name": name} if name else {})
+        return Refusal(403, "Forbidden", f'{kind}{named} is forbidden: User "{USER}" cannot {verb} resource '
+                       f'"{resource}" in API group "{group}" in the namespace "{NAMESPACE}"', details)
 
     @staticmethod
     def make_fault(fault):
@@ -100,13 +104,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def answer_text(self, code, text):
-        self.send_response(code)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
     def handle_call(self, body=None):
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
@@ -120,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
             elif url.path == PODS:
                 self.answer(200, self.list_pods(query))
             else:
-                self.answer_text(404, "404 page not found\n")
+                raise Refusal(404, "NotFound", "the server could not find the requested resource")
         except Refusal as refusal:
             self.answer(refusal.code, refusal.body, refusal.headers)
         except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
@@ -143,8 +140,8 @@ class Handler(BaseHTTPRequestHandler):
             self.admit("patch" if body is not None else "get", "apps", f"{resource}/scale", name)
             workload = cluster.workloads.get((resource, name))
             if not workload:
-                raise Refusal(404, "NotFound", f'{resource}.apps "{name}" not found',
-                              {"name": name, "group": "apps", "kind": resource})
+                raise Refusal(404, "NotFound", f'{resource}/scale.apps "{name}" not found',
+                              {"name": name, "group": "apps", "kind": f"{resource}/scale"})
             if body is None:
                 return workload.render_scale()
             if self.headers.get("Content-Type") != "application/merge-patch+json":
@@ -164,8 +161,8 @@ class Handler(BaseHTTPRequestHandler):
             self.admit("watch" if query.get("watch") else "list", "discovery.k8s.io", "endpointslices")
             is_there = version == self.state.slice_version
         if not is_there:
-            self.answer_text(404, "404 page not found\n")
-        elif query.get("watch"):
+            raise Refusal(404, "NotFound", "the server could not find the requested resource")
+        if query.get("watch"):
             self.watch(query)
         else:
             self.answer(200, self.list_slices())
