@@ -87,6 +87,15 @@ def test_a_pod_is_not_killed_while_it_drains():
         assert pod["terminationGracePeriodSeconds"] > 100 + (7 if sleeps else 0)
 
 
+def test_amounts_are_texts_whatever_they_were():
+    """Server-side apply takes no numbers there."""
+    resources = {"limits": {"nvidia.com/gpu": 2, "cpu": 1.5, "memory": "8Gi"}, "claims": [{"name": "gpu"}]}
+    release = Release({"models": [{"name": "a", "resources": resources}, {"name": "b"}]})
+    [_, one, other] = [release.pod(name)["containers"][0]["resources"] for name in release.names("Deployment")]
+    assert other == {"limits": {"nvidia.com/gpu": "1"}}
+    assert one == {"limits": {"nvidia.com/gpu": "2", "cpu": "1.5", "memory": "8Gi"}, "claims": [{"name": "gpu"}]}
+
+
 def test_who_scales_nothing_has_no_rights_and_several_gateways_are_never_all_evicted():
     release = Release(ROUTER)
     assert not release.names("Role") and release.pod()["automountServiceAccountToken"] is False
