@@ -65,10 +65,11 @@ class Cluster:
         return {"kind": "kubernetes", "namespace": "llm", "api_server": (server or self.server).url, "port": self.engine_port,
                 "ca_file": self.plane.ca_file, "token_file": str(self.token_file), **more}
 
-    def gateway(self, **config):
-        """The release's gateway, with its own configuration."""
+    def gateway(self, **models):
+        """The release's gateway, with its own configuration and more models."""
         own = self.backend(replicas=1)
-        override = {"models": {name: {"backend": own} for name in [BIG, OTHER]}, "residency": {"min_resident": "0s"}, **config}
+        override = {"models": {**{name: {"backend": own} for name in [BIG, OTHER]}, **models},
+                    "residency": {"min_resident": "0s"}}
         values = {"engine": {"port": self.engine_port}, "gateway": {"config": override}}
         release = Release(CHART / "ci" / "on-demand.yaml", values, version="v1.29.3")
         keys = {"VLLMGW_ADMIN_KEY": "admin-key-0123456789", "MODEL_3_KEY": "hosted-key"}
@@ -128,7 +129,7 @@ def quiet(cluster):
                 "replicas": 1, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {
                     "containers": [{"name": "engine", "image": "vllm", "args": args}]}}}},
             {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "still"}, "spec": {
-                "selector": labels, "ports": [{"port": cluster.engine_port}]}},
+                "selector": labels, "ports": [{"port": cluster.engine_port, "protocol": "TCP"}]}},
             {**cluster.release.get("Role"), "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]},
             cluster.release.get("RoleBinding")]:
         cluster.api.apply(thing, "quiet")

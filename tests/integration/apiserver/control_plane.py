@@ -71,10 +71,11 @@ class Server:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(20)
 
-    def audit(self, user):
-        """The calls of a user, oldest first."""
+    def audit(self, user, agent=None):
+        """The calls of a user, oldest first; those of Api have the agent "tests", the gateway's none."""
         lines = self.audit_path.read_text().split("\n")[:-1]
-        return [call for call in map(json.loads, lines) if call["user"].get("username") == user]
+        calls = [call for call in map(json.loads, lines) if call["user"].get("username") == user]
+        return [call for call in calls if call.get("userAgent") == agent]
 
 
 class ControlPlane:
@@ -137,7 +138,8 @@ class Api:
             connection = self.local.connection = http.client.HTTPSConnection(
                 "127.0.0.1", self.port, timeout=20, context=self.trust)
         try:
-            connection.request(method, path, data, {"Authorization": f"Bearer {self.token}", "Content-Type": content_type})
+            connection.request(method, path, data, {"Authorization": f"Bearer {self.token}", "Content-Type": content_type,
+                                                    "User-Agent": "tests"})
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
@@ -149,7 +151,10 @@ class Api:
         """(status, body); 0 without an answer. The body is an object if it is JSON."""
         data = None if body is None else json.dumps(body)
         try:
-            status, data = self._converse(method, path, data, content_type)
+            try:
+                status, data = self._converse(method, path, data, content_type)
+            except (OSError, http.client.HTTPException):  # a connection to a server that was replaced meanwhile
+                status, data = self._converse(method, path, data, content_type)
         except (OSError, http.client.HTTPException):
             return 0, {}
         try:
