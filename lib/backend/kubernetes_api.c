@@ -267,7 +267,9 @@ vgw_status vgw__kube_call_once(const struct vgw__kube_call *call, struct vgw__ku
 static bool is_worth_another(const struct vgw__kube_call *call, const struct vgw__kube_answer *answer,
 	vgw_status status, int attempt)
 {
-	if (status == VGW_CANCELLED || status == VGW_NOMEM || (attempt + 1 >= ATTEMPTS && !call->is_patient))
+	if (status == VGW_CANCELLED || status == VGW_NOMEM)
+		return false;
+	if (attempt + 1 >= ATTEMPTS && vgw_now_ms() >= call->patient_until_ms)
 		return false;
 	return !answer->is_refused;
 }

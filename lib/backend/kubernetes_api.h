@@ -19,7 +19,7 @@ struct vgw__kube_call {
 	const char *more;      /* more of the query ("watch=1&..."), NULL: none */
 	const char *patch;     /* a merge patch as JSON text; NULL: none */
 	int64_t deadline_ms;
-	bool is_patient;       /* tried until the deadline while the server is busy or away */
+	int64_t patient_until_ms; /* so long it is tried while the server is busy or away; 0: a few times */
 	int cancel_fd;
 	/* NULL: the answer is one JSON object. Otherwise pieces of a good answer as they come; false ends the call. */
 	bool (*on_data)(void *user, const char *data, size_t len);
@@ -37,7 +37,7 @@ struct vgw__kube_answer {
  * TIMEOUT, CANCELLED, NOT_FOUND (404), BACKEND (all else), NOMEM. */
 vgw_status vgw__kube_call_once(const struct vgw__kube_call *call, struct vgw__kube_answer *answer, vgw_error *err);
 
-/* A few attempts (if patient, many) while the server is busy, away, or has changed the object meanwhile. */
+/* A few attempts, or as many as patience allows, while the server is busy, away, or has changed the object. */
 vgw_status vgw__kube_call(const struct vgw__kube_call *call, struct vgw__kube_answer *answer, vgw_error *err);
 
 /* Waits until then or until cancel_fd is readable (true). */
