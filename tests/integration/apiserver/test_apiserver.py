@@ -109,7 +109,7 @@ def test_pods_that_come_and_go_are_followed(cluster, measured):
         print(f"  [from the slice to the log: {milliseconds(said, written):.1f} ms]", end="")
         assert gateway.chat(BIG).status == 200
         cluster.scale(cluster.big, 0)
-        wait_until(lambda: "somebody else scaled it to 0" in gateway.text, 20, "the absence")
+        wait_until(lambda: "-> absent" in gateway.text.partition("somebody else scaled it to 0")[2], 20, "the absence")
         assert gateway.chat(BIG).status == 200
 
 

@@ -175,7 +175,7 @@ def test_models_on_demand_take_turns_with_the_rights_of_their_role(tmp_path):
                 state = cluster.order("state")["workloads"]
                 assert state[f"deployments/{name}"]["ready"] == 1 and state[f"deployments/{left}"]["pods"] == 0
             cluster.order("scale", workload=f"deployments/{other}", replicas=0)
-            wait_until(lambda: "somebody else scaled it to 0" in gateway.text, 20, "the absence")
+            wait_until(lambda: "-> absent" in gateway.text.partition("somebody else scaled it to 0")[2], 20, "the absence")
             assert gateway.chat(served[other]).status == 200
         assert cluster.order("state")["workloads"][f"deployments/{other}"]["ready"] == 1  # it stays, to be adopted
         check_rights(release, cluster, [big, other])
