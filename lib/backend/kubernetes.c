@@ -182,7 +182,6 @@ static vgw_status kube_adopt(void *self, const char *identity, int64_t deadline_
 	vgw_status status;
 
 	vgw__kube_leave(kube);
-	vgw__kube_leave(kube);
 	if (identity[0] && strcmp(identity, kube->identity) != 0)
 		return vgw_error_set(err, VGW_NOT_FOUND, 0, "model '%.60s': the record is of another workload",
 			kube->config.model);

@@ -3,7 +3,8 @@
  * would help, because the reader of "403" knows neither.
  *
  *   call ──► token file ──► GET or PATCH ──► 2xx: JSON
- *                                       └──► 409, 429, 5xx, no answer: again, a few times
+ *                                       ├──► 401, 403: again, once
+ *                                       ├──► 409, 429, 5xx, no answer: again, a few times
  *                                       └──► else: a sentence with a remedy */
 #include "backend/kubernetes_api.h"
 
@@ -26,6 +27,7 @@ enum {
 	ATTEMPT_MS = 10000,
 	FIRST_PAUSE_MS = 200,
 	LONGEST_PAUSE_MS = 5000,
+	DENIED_PAUSE_MS = 500,
 };
 
 bool vgw__kube_pause(int cancel_fd, int64_t ms)
@@ -59,8 +61,9 @@ static bool print_url(struct vgw__buf *url, const struct vgw__kube_call *call)
 	const char *mark = "?";
 	bool is_good;
 
-	is_good = vgw__buf_print(url, "%s/%s%s/v1/namespaces/%s/%.*s%s%s%s", call->cluster->api_server,
-		call->group[0] ? "apis/" : "api", call->group, call->cluster->space, len, call->resource,
+	is_good = vgw__buf_print(url, "%s/%s%s/%s/namespaces/%s/%.*s%s%s%s", call->cluster->api_server,
+		call->group[0] ? "apis/" : "api", call->group, call->version ? call->version : "v1", call->cluster->space, len,
+		call->resource,
 		call->name ? "/" : "", call->name ? call->name : "", below ? below : "");
 	if (is_good && call->selector) {
 		is_good = vgw__buf_print(url, "?labelSelector=") && add_escaped(url, call->selector);
@@ -126,6 +129,10 @@ static vgw_status refuse(const struct vgw__kube_call *call, uint32_t http, const
 			"resources: [%s], verbs: [%s]}", call->verb, call->resource, space, call->group, call->resource,
 			call->verb);
 	case 404:
+		if (!call->name) /* an empty namespace, or none, has an empty list */
+			return vgw_error_set(err, VGW_NOT_FOUND, 0,
+				"%.80s knows no %s (404); is that the API server of a cluster, of Kubernetes 1.17 or newer?",
+				call->cluster->api_server, call->resource);
 		return vgw_error_set(err, VGW_NOT_FOUND, 0,
 			"namespace %.63s has no %.*s '%.63s' (404); create it, or correct the name", space,
 			(int)strcspn(call->resource, "/"), call->resource, name);
@@ -234,21 +241,37 @@ static vgw_status try_once(const struct vgw__kube_call *call, struct vgw__kube_a
 	return status;
 }
 
+static vgw_status try_until_known(const struct vgw__kube_call *call, struct vgw__kube_answer *answer,
+	json_int_t *retry_s, vgw_error *err)
+{
+	vgw_error why = VGW_ERROR_INIT;
+	vgw_status status = try_once(call, answer, retry_s, &why);
+	bool is_denied = status != VGW_OK && (answer->http == 401 || answer->http == 403);
+
+	if (!is_denied || vgw_now_ms() + DENIED_PAUSE_MS >= call->deadline_ms)
+		return status == VGW_OK ? status : vgw_error_set(err, status, why.sys_errno, "%s", why.text);
+	if (vgw__kube_pause(call->cancel_fd, DENIED_PAUSE_MS))
+		return vgw_error_set(err, VGW_CANCELLED, 0, "%s %s: cancelled", call->verb, call->resource);
+	return try_once(call, answer, retry_s, err);
+}
+
 vgw_status vgw__kube_call_once(const struct vgw__kube_call *call, struct vgw__kube_answer *answer, vgw_error *err)
 {
 	json_int_t retry_s;
 
-	return try_once(call, answer, &retry_s, err);
+	return try_until_known(call, answer, &retry_s, err);
 }
 
 /* --- some attempts --- */
 
-/* A 401 may be a token that was replaced between our reading and the server's: once more. */
-static bool is_worth_another(const struct vgw__kube_answer *answer, vgw_status status, int attempt)
+static bool is_worth_another(const struct vgw__kube_call *call, const struct vgw__kube_answer *answer,
+	vgw_status status, int attempt)
 {
-	if (status == VGW_CANCELLED || status == VGW_NOMEM || attempt + 1 >= ATTEMPTS)
+	if (status == VGW_CANCELLED || status == VGW_NOMEM)
 		return false;
-	return !answer->is_refused || (answer->http == 401 && attempt == 0);
+	if (attempt + 1 >= ATTEMPTS && vgw_now_ms() >= call->patient_until_ms)
+		return false;
+	return !answer->is_refused;
 }
 
 vgw_status vgw__kube_call(const struct vgw__kube_call *call, struct vgw__kube_answer *answer, vgw_error *err)
@@ -265,12 +288,12 @@ vgw_status vgw__kube_call(const struct vgw__kube_call *call, struct vgw__kube_an
 		if (now + ATTEMPT_MS < one.deadline_ms)
 			one.deadline_ms = now + ATTEMPT_MS;
 		why = (vgw_error)VGW_ERROR_INIT;
-		status = try_once(&one, answer, &retry_s, &why);
+		status = try_until_known(&one, answer, &retry_s, &why);
 		if (status == VGW_OK)
 			return status;
 		if (retry_s > 0 && retry_s * 1000 > wait_ms)
 			wait_ms = retry_s < LONGEST_PAUSE_MS / 1000 ? retry_s * 1000 : LONGEST_PAUSE_MS;
-		if (!is_worth_another(answer, status, attempt) || vgw_now_ms() + wait_ms >= call->deadline_ms)
+		if (!is_worth_another(call, answer, status, attempt) || vgw_now_ms() + wait_ms >= call->deadline_ms)
 			break;
 		if (vgw__kube_pause(call->cancel_fd, wait_ms))
 			return vgw_error_set(err, VGW_CANCELLED, 0, "%s %s: cancelled", call->verb, call->resource);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scale subresource: how many replicas there should be, and the labels of their pods. Gone means that the API
- * knows no pod any more; a pod that is only leaving still holds its devices, and is not in the workload's counts. */
+ * knows no pod any more; a pod that is only leaving still holds its devices, and is not in the workload's counts.
+ * A start is given up soon when the API server is away, and whoever asked for it is told; a stop waits as long as a
+ * server takes that is replaced, because the room of what cannot be stopped is lost to all others. */
 #include "backend/kubernetes.h"
 
 #include "backend/kubernetes_api.h"
@@ -8,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FIRST_LOOK_MS = 100, LONGEST_LOOK_MS = 1000, ONE_LOOK_MS = 5000 };
+enum { FIRST_LOOK_MS = 100, LONGEST_LOOK_MS = 1000, ONE_LOOK_MS = 5000, STOP_PATIENCE_MS = 30000 };
 
 static vgw_status take_scale(struct vgw__kube *kube, const json_t *root, int64_t *replicas, vgw_error *err)
 {
@@ -33,13 +35,15 @@ static struct vgw__kube_call make_call(const struct vgw__kube *kube, int64_t dea
 		.cancel_fd = vgw_host_get_cancel_fd(kube->host) };
 }
 
-static vgw_status ask(struct vgw__kube *kube, int64_t deadline_ms, const char *patch, int64_t *replicas,
-	vgw_error *err)
+static vgw_status ask(struct vgw__kube *kube, int64_t deadline_ms, const char *patch, int64_t patience_ms,
+	int64_t *replicas, vgw_error *err)
 {
-	const struct vgw__kube_call call = make_call(kube, deadline_ms, patch);
+	struct vgw__kube_call call = make_call(kube, deadline_ms, patch);
 	struct vgw__kube_answer answer;
-	vgw_status status = vgw__kube_call(&call, &answer, err);
+	vgw_status status;
 
+	call.patient_until_ms = vgw_now_ms() + patience_ms;
+	status = vgw__kube_call(&call, &answer, err);
 	if (status != VGW_OK)
 		return status;
 	status = take_scale(kube, answer.root, replicas, err);
@@ -49,7 +53,7 @@ static vgw_status ask(struct vgw__kube *kube, int64_t deadline_ms, const char *p
 
 vgw_status vgw__kube_scale_get(struct vgw__kube *kube, int64_t deadline_ms, int64_t *replicas, vgw_error *err)
 {
-	return ask(kube, deadline_ms, NULL, replicas, err);
+	return ask(kube, deadline_ms, NULL, 0, replicas, err);
 }
 
 vgw_status vgw__kube_scale_set(struct vgw__kube *kube, int64_t deadline_ms, int64_t replicas, vgw_error *err)
@@ -58,7 +62,7 @@ vgw_status vgw__kube_scale_set(struct vgw__kube *kube, int64_t deadline_ms, int6
 	int64_t now_asked;
 
 	(void)snprintf(patch, sizeof(patch), "{\"spec\":{\"replicas\":%d}}", (int)replicas);
-	return ask(kube, deadline_ms, patch, &now_asked, err);
+	return ask(kube, deadline_ms, patch, replicas == 0 ? STOP_PATIENCE_MS : 0, &now_asked, err);
 }
 
 vgw_status vgw__kube_scale_peek(struct vgw__kube *kube, int64_t deadline_ms, int64_t *replicas)

@@ -2,7 +2,9 @@
 /* List, then watch from there: the server sends one JSON object per line for each change, and bookmarks that only
  * move the place from where to go on. A watch that ends is opened again at that place; one whose place is too old
  * (410), or that breaks, begins with a new list. While the server cannot be watched, listing again and again is a
- * poll. The mutex guards all below it; the thread does not hold it while it waits. */
+ * poll. Of the two versions of the API, alike in what is read here, the one is taken that the server has: clusters
+ * before 1.21 have v1beta1 only, those since 1.25 v1 only, and a cluster may be upgraded meanwhile.
+ * The mutex guards all below it; the thread does not hold it while it waits. */
 #include "backend/kubernetes_slices.h"
 
 #include "backend/kubernetes_api.h"
@@ -35,6 +37,7 @@ struct vgw__kube_slices {
 	struct vgw__kube_cluster cluster; /* const after new, down to stop_fd */
 	vgw_logger logger;
 	int stop_fd;
+	bool is_beta;               /* the thread's own: the server has v1beta1 only */
 	char version[VERSION_SIZE]; /* the thread's own: from where to watch */
 	struct vgw__buf line;       /* the thread's own: an event not yet complete */
 	bool is_gone;               /* the thread's own: the version is too old */
@@ -73,6 +76,14 @@ static void keep_version(struct vgw__kube_slices *slices, const json_t *object)
 
 	if (version && strlen(version) < sizeof(slices->version) && strspn(version, "0123456789") == strlen(version))
 		(void)snprintf(slices->version, sizeof(slices->version), "%s", version);
+}
+
+static struct vgw__kube_call make_call(const struct vgw__kube_slices *slices, const char *verb, int64_t patience_ms)
+{
+	return (struct vgw__kube_call){ .cluster = &slices->cluster, .verb = verb, .group = "discovery.k8s.io",
+		.version = slices->is_beta ? "v1beta1" : "v1", .resource = "endpointslices",
+		.selector = VGW__KUBE_SERVICE_LABEL, .deadline_ms = vgw_now_ms() + patience_ms,
+		.cancel_fd = slices->stop_fd };
 }
 
 /* --- list --- */
@@ -122,16 +133,26 @@ static bool take_list(struct vgw__kube_slices *slices, json_t *root)
 	return true;
 }
 
+static vgw_status ask_list(struct vgw__kube_slices *slices, struct vgw__kube_answer *answer, vgw_error *err)
+{
+	struct vgw__kube_call call = make_call(slices, "list", LIST_MS);
+	vgw_status status = vgw__kube_call_once(&call, answer, err);
+
+	if (status != VGW_NOT_FOUND)
+		return status;
+	slices->is_beta = !slices->is_beta;
+	call = make_call(slices, "list", LIST_MS);
+	*err = (vgw_error)VGW_ERROR_INIT;
+	return vgw__kube_call_once(&call, answer, err);
+}
+
 static bool list_all(struct vgw__kube_slices *slices)
 {
-	const struct vgw__kube_call call = { .cluster = &slices->cluster, .verb = "list",
-		.group = "discovery.k8s.io", .resource = "endpointslices", .selector = VGW__KUBE_SERVICE_LABEL,
-		.deadline_ms = vgw_now_ms() + LIST_MS, .cancel_fd = slices->stop_fd };
 	vgw_error why = VGW_ERROR_INIT;
 	struct vgw__kube_answer answer;
 	bool is_taken;
 
-	if (vgw__kube_call_once(&call, &answer, &why) != VGW_OK) {
+	if (ask_list(slices, &answer, &why) != VGW_OK) {
 		if (why.status != VGW_CANCELLED)
 			note_unknown(slices, &why, answer.is_refused && answer.http != 401);
 		return false;
@@ -208,10 +229,7 @@ static bool on_data(void *user, const char *data, size_t len)
 static bool watch_once(struct vgw__kube_slices *slices)
 {
 	char more[160];
-	const struct vgw__kube_call call = { .cluster = &slices->cluster, .verb = "watch",
-		.group = "discovery.k8s.io", .resource = "endpointslices", .selector = VGW__KUBE_SERVICE_LABEL, .more = more,
-		.deadline_ms = vgw_now_ms() + WATCH_S * 1000 + WATCH_GRACE_MS, .cancel_fd = slices->stop_fd,
-		.on_data = on_data, .user = slices };
+	struct vgw__kube_call call = make_call(slices, "watch", WATCH_S * 1000 + WATCH_GRACE_MS);
 	int64_t began_ms = vgw_now_ms();
 	vgw_error why = VGW_ERROR_INIT;
 	struct vgw__kube_answer answer;
@@ -219,6 +237,9 @@ static bool watch_once(struct vgw__kube_slices *slices)
 
 	(void)snprintf(more, sizeof(more), "watch=1&allowWatchBookmarks=true&timeoutSeconds=%d&resourceVersion=%s",
 		WATCH_S, slices->version);
+	call.more = more;
+	call.on_data = on_data;
+	call.user = slices;
 	vgw__buf_reset(&slices->line);
 	slices->is_gone = false;
 	slices->is_broken = false;

@@ -26,7 +26,7 @@ from kube_cluster import NAMESPACE, Cluster
 
 USER = "system:serviceaccount:llm:gateway"
 SCALE = re.compile(rf"/apis/apps/v1/namespaces/{NAMESPACE}/(deployments|statefulsets)/([^/]+)/scale")
-SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
+SLICES = re.compile(rf"/apis/discovery.k8s.io/(v1|v1beta1)/namespaces/{NAMESPACE}/endpointslices")
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 BOOKMARK_S = 0.5
 
@@ -53,6 +53,7 @@ class State:
         self.calls = []      # "VERB RESOURCE"
         self.watch_epoch = 0  # watches of an older one are cut
         self.is_watch_refused_early = False  # 410 as the status instead of as an event
+        self.slice_version = "v1"  # before Kubernetes 1.21: v1beta1
 
     def admit(self, verb, group, resource, name, authorization):
         """Authentication, authorization, then the faults a test ordered, in the real server's order."""
@@ -60,15 +61,19 @@ class State:
         if authorization != f"Bearer {self.token}":
             raise Refusal(401, "Unauthorized", "Unauthorized")
         if (verb, resource) in self.denied:
-            kind = resource.split("/")[0] + (f".{group}" if group else "")
-            named = f' "{name}"' if name else ""
-            raise Refusal(403, "Forbidden", f'{kind}{named} is forbidden: User "{USER}" cannot {verb} resource '
-                          f'"{resource}" in API group "{group}" in the namespace "{NAMESPACE}"',
-                          {"name": name, "group": group, "kind": resource})
+            raise self.deny(verb, group, resource, name)
         for fault in self.faults:
             if fault["times"] and fault["verb"] == verb and fault["resource"] == resource:
                 fault["times"] -= 1
-                raise self.make_fault(fault)
+                raise self.deny(verb, group, resource, name) if fault["code"] == 403 else self.make_fault(fault)
+
+    @staticmethod
+    def deny(verb, group, resource, name):
+        kind = resource.split("/")[0] + (f".{group}" if group else "")
+        named = f' "{name}"' if name else ""
+        details = {"group": group, "kind": resource.split("/")[0]} | ({"name": name} if name else {})
+        return Refusal(403, "Forbidden", f'{kind}{named} is forbidden: User "{USER}" cannot {verb} resource '
+                       f'"{resource}" in API group "{group}" in the namespace "{NAMESPACE}"', details)
 
     @staticmethod
     def make_fault(fault):
@@ -107,10 +112,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, give_order(self.state, url.path[7:], json.loads(body or "{}")))
             elif SCALE.fullmatch(url.path):
                 self.answer(200, self.scale(*SCALE.fullmatch(url.path).groups(), body))
-            elif url.path == SLICES and query.get("watch"):
-                self.watch(query)
-            elif url.path == SLICES:
-                self.answer(200, self.list_slices())
+            elif SLICES.fullmatch(url.path):
+                self.serve_slices(SLICES.fullmatch(url.path)[1], query)
             elif url.path == PODS:
                 self.answer(200, self.list_pods(query))
             else:
@@ -137,8 +140,8 @@ class Handler(BaseHTTPRequestHandler):
             self.admit("patch" if body is not None else "get", "apps", f"{resource}/scale", name)
             workload = cluster.workloads.get((resource, name))
             if not workload:
-                raise Refusal(404, "NotFound", f'{resource}.apps "{name}" not found',
-                              {"name": name, "group": "apps", "kind": resource})
+                raise Refusal(404, "NotFound", f'{resource}/scale.apps "{name}" not found',
+                              {"name": name, "group": "apps", "kind": f"{resource}/scale"})
             if body is None:
                 return workload.render_scale()
             if self.headers.get("Content-Type") != "application/merge-patch+json":
@@ -152,11 +155,22 @@ class Handler(BaseHTTPRequestHandler):
                 cluster.scale(workload, replicas)
             return workload.render_scale()
 
+    def serve_slices(self, version, query):
+        """Rights are looked at before the version is: they know groups only."""
+        with self.state.cluster.changed:
+            self.admit("watch" if query.get("watch") else "list", "discovery.k8s.io", "endpointslices")
+            is_there = version == self.state.slice_version
+        if not is_there:
+            raise Refusal(404, "NotFound", "the server could not find the requested resource")
+        if query.get("watch"):
+            self.watch(query)
+        else:
+            self.answer(200, self.list_slices())
+
     def list_slices(self):
         cluster = self.state.cluster
         with cluster.changed:
-            self.admit("list", "discovery.k8s.io", "endpointslices")
-            return {"kind": "EndpointSliceList", "apiVersion": "discovery.k8s.io/v1",
+            return {"kind": "EndpointSliceList", "apiVersion": f"discovery.k8s.io/{self.state.slice_version}",
                     "metadata": {"resourceVersion": str(cluster.version)}, "items": list(cluster.slices.values())}
 
     def list_pods(self, query):
@@ -183,7 +197,6 @@ class Handler(BaseHTTPRequestHandler):
         deadline = time.monotonic() + int(query.get("timeoutSeconds", "300"))
         gone = Refusal(410, "Expired", f"too old resource version: {seen} ({cluster.oldest})")
         with cluster.changed:
-            self.admit("watch", "discovery.k8s.io", "endpointslices")
             epoch = state.watch_epoch
             is_gone = seen < cluster.oldest
             if is_gone and state.is_watch_refused_early:
@@ -258,6 +271,11 @@ def order_compact(state, order):
     state.cluster.compact()
 
 
+def order_speak(state, order):
+    """Another version of EndpointSlices, as after an upgrade."""
+    state.slice_version = order["version"]
+
+
 def order_deny(state, order):
     state.denied.add((order["verb"], order["resource"]))
 
@@ -281,6 +299,7 @@ def order_reset(state, order):
     state.denied.clear()
     state.faults.clear()
     state.is_watch_refused_early = False
+    state.slice_version = "v1"
     state.token = order["token"]
     for workload in cluster.all_workloads:
         cluster.workloads[(workload.resource, workload.name)] = workload

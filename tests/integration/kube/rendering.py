@@ -66,6 +66,13 @@ def check(what, *args):
     return done.stdout.splitlines()
 
 
+def fill(config, folder):
+    """A release's vllmgw.yaml for a gateway of this machine."""
+    assert "listen: 0.0.0.0:8080\n" in config and "state_dir: /var/lib/vllmgw\n" in config
+    return (config.replace("0.0.0.0:8080", "127.0.0.1:0")
+            .replace("state_dir: /var/lib/vllmgw", f"state_dir: {folder}"))
+
+
 class Release:
     """A chart with values, as it would be installed as `llm` in the namespace `llm`. values: files or mappings."""
 

@@ -13,7 +13,7 @@ from compat import curl  # noqa: E402
 from engine import Engine, binary, wait_until  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from kube import Cluster  # noqa: E402
-from rendering import CHART, Release, check  # noqa: E402
+from rendering import CHART, Release, check, fill  # noqa: E402
 
 ROUTER, ON_DEMAND = CHART / "ci" / "vllm-router.yaml", CHART / "ci" / "on-demand.yaml"
 QUANTIZED, CHAT = "TheBloke/Llama-2-13B-chat-GPTQ", "meta-llama/Llama-2-7B-chat-hf"
@@ -25,13 +25,6 @@ def write_json(folder, thing):
     path = pathlib.Path(folder, "thing.json")
     path.write_text(json.dumps(thing))
     return path
-
-
-def fill(config, folder):
-    """For a gateway of this machine."""
-    assert "listen: 0.0.0.0:8080\n" in config and "state_dir: /var/lib/vllmgw\n" in config
-    return (config.replace("0.0.0.0:8080", "127.0.0.1:0")
-            .replace("state_dir: /var/lib/vllmgw", f"state_dir: {folder}"))
 
 
 # --- what Kubernetes is given ---
@@ -92,6 +85,15 @@ def test_a_pod_is_not_killed_while_it_drains():
         pod = Release({"gateway": {"drainSeconds": 100, "preStopSeconds": 7}}, version=version).pod()
         assert ("lifecycle" in pod["containers"][0]) == sleeps
         assert pod["terminationGracePeriodSeconds"] > 100 + (7 if sleeps else 0)
+
+
+def test_amounts_are_texts_whatever_they_were():
+    """Server-side apply takes no numbers there."""
+    resources = {"limits": {"nvidia.com/gpu": 2, "cpu": 1.5, "memory": "8Gi"}, "claims": [{"name": "gpu"}]}
+    release = Release({"models": [{"name": "a", "resources": resources}, {"name": "b"}]})
+    [_, one, other] = [release.pod(name)["containers"][0]["resources"] for name in release.names("Deployment")]
+    assert other == {"limits": {"nvidia.com/gpu": "1"}}
+    assert one == {"limits": {"nvidia.com/gpu": "2", "cpu": "1.5", "memory": "8Gi"}, "claims": [{"name": "gpu"}]}
 
 
 def test_who_scales_nothing_has_no_rights_and_several_gateways_are_never_all_evicted():
@@ -173,7 +175,7 @@ def test_models_on_demand_take_turns_with_the_rights_of_their_role(tmp_path):
                 state = cluster.order("state")["workloads"]
                 assert state[f"deployments/{name}"]["ready"] == 1 and state[f"deployments/{left}"]["pods"] == 0
             cluster.order("scale", workload=f"deployments/{other}", replicas=0)
-            wait_until(lambda: "somebody else scaled it to 0" in gateway.text, 20, "the absence")
+            wait_until(lambda: "-> absent" in gateway.text.partition("somebody else scaled it to 0")[2], 20, "the absence")
             assert gateway.chat(served[other]).status == 200
         assert cluster.order("state")["workloads"][f"deployments/{other}"]["ready"] == 1  # it stays, to be adopted
         check_rights(release, cluster, [big, other])

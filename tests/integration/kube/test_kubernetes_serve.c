@@ -78,6 +78,34 @@ static void a_watch_whose_past_is_forgotten_begins_with_a_list(void **state)
 	}
 }
 
+static void the_version_of_slices_is_the_one_that_the_server_has(void **state)
+{
+	struct kube_rig *rig = *state;
+
+	kube_rig_do(rig, "speak", "{\"version\":\"v1beta1\"}"); /* Kubernetes 1.17 to 1.20 */
+	serve(rig, "");
+	kube_rig_do(rig, "scale", "{\"workload\":\"" BIG "\",\"replicas\":2}");
+	kube_rig_await_urls(rig, 2);
+	kube_rig_do(rig, "speak", "{\"version\":\"v1\"}"); /* upgraded, beyond 1.24 */
+	kube_rig_do(rig, "cut_watches", "{}");
+	kube_rig_do(rig, "scale", "{\"workload\":\"" BIG "\",\"replicas\":3}");
+	kube_rig_await_urls(rig, 3);
+	assert_int_equal(kube_rig_get_deaths(rig), 0);
+	kube_rig_stop_well(rig);
+}
+
+static void a_server_without_slices_is_named(void **state)
+{
+	struct kube_rig *rig = *state;
+	vgw_error err = VGW_ERROR_INIT;
+
+	kube_rig_do(rig, "speak", "{\"version\":\"v2\"}");
+	kube_rig_make(rig, BIG, "");
+	assert_int_not_equal(kube_rig_activate(rig, KUBE_PATIENCE_MS, &err), VGW_OK);
+	assert_says(err.text, "knows no endpointslices (404)");
+	kube_rig_stop_well(rig);
+}
+
 static void without_the_right_to_watch_it_is_polled(void **state)
 {
 	struct kube_rig *rig = *state;
@@ -263,6 +291,8 @@ int main(void)
 		TEST(a_lost_pod_among_several_is_no_death),
 		TEST(a_watch_that_is_cut_goes_on_where_it_was),
 		TEST(a_watch_whose_past_is_forgotten_begins_with_a_list),
+		TEST(the_version_of_slices_is_the_one_that_the_server_has),
+		TEST(a_server_without_slices_is_named),
 		TEST(without_the_right_to_watch_it_is_polled),
 		TEST(an_api_server_that_fails_changes_nothing_for_those_who_serve),
 		TEST(an_engine_that_dies_is_noticed_within_a_second),

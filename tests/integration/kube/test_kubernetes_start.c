@@ -305,6 +305,36 @@ static void conflicts_throttling_and_failures_are_sat_out(void **state)
 	kube_rig_stop_well(rig);
 }
 
+static void a_server_that_has_just_started_and_knows_no_rights_yet_is_asked_again(void **state)
+{
+	static const char *const rights[] = { "get\",\"resource\":\"deployments/scale",
+		"patch\",\"resource\":\"deployments/scale", "list\",\"resource\":\"endpointslices",
+		"list\",\"resource\":\"pods" };
+	struct kube_rig *rig = *state;
+
+	for (size_t i = 0; i < sizeof(rights) / sizeof(rights[0]); i++) {
+		char order[128];
+
+		(void)snprintf(order, sizeof(order), "{\"verb\":\"%s\",\"code\":403}", rights[i]);
+		kube_rig_do(rig, "fault", order);
+	}
+	kube_rig_make(rig, BIG, "");
+	kube_rig_activate_well(rig);
+	kube_rig_do(rig, "fault", "{\"verb\":\"patch\",\"resource\":\"deployments/scale\",\"code\":403}");
+	kube_rig_stop_well(rig);
+}
+
+static void a_stop_waits_for_a_server_that_is_away(void **state)
+{
+	struct kube_rig *rig = *state;
+
+	kube_rig_make(rig, BIG, "");
+	kube_rig_activate_well(rig);
+	kube_rig_do(rig, "fault", "{\"verb\":\"patch\",\"resource\":\"deployments/scale\",\"code\":503,\"times\":5}");
+	kube_rig_stop_well(rig);
+	assert_int_equal(kube_rig_count(rig, BIG, "pods"), 0);
+}
+
 static void conflicts_without_end_are_told(void **state)
 {
 	static const char *const says[] = { "somebody else keeps changing it", "(409)", "apply your changes", NULL };
@@ -339,6 +369,8 @@ int main(void)
 		TEST(a_server_with_another_certificate_is_not_spoken_to),
 		TEST(conflicts_throttling_and_failures_are_sat_out),
 		TEST(conflicts_without_end_are_told),
+		TEST(a_server_that_has_just_started_and_knows_no_rights_yet_is_asked_again),
+		TEST(a_stop_waits_for_a_server_that_is_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, kube_rig_end_cluster);

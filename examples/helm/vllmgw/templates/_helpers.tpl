@@ -114,6 +114,17 @@ models:
 {{- end }}
 {{- end -}}
 
+{{/* Amounts as texts: some ways to apply objects (server-side apply) refuse a number such as nvidia.com/gpu: 1. */}}
+{{- define "vllmgw.resources" -}}
+{{- $resources := deepCopy (. | default dict) -}}
+{{- range $kind := list "limits" "requests" -}}
+{{- range $name, $amount := get $resources $kind | default dict -}}
+{{- $_ := set (get $resources $kind) $name (toString $amount) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
 {{/* For who has no business in a container's surroundings. */}}
 {{- define "vllmgw.podSecurity" -}}
 runAsNonRoot: true
