@@ -143,10 +143,12 @@ static bool pause_for(const struct vgw__http *http, int64_t *step_ms)
 
 /* --- loading --- */
 
-/* The server said no. It is a yes when the model is there, or on its way. */
-static vgw_status judge_refusal(struct vgw__http *http, const struct vgw__control_answer *answer, int64_t deadline_ms,
-	vgw_error *err)
+/* The server said no. It is a yes when the model is there, or on its way; and unless this was the last time, a no of
+ * the moment (its room is taken by a model that is about to leave, say) is none. */
+static vgw_status judge_refusal(struct vgw__http *http, const struct vgw__control_answer *answer, bool is_last,
+	int64_t deadline_ms, vgw_error *err)
 {
+	bool is_passing = answer->status == 429 || answer->status >= 500;
 	enum vgw__http_state state = VGW__HTTP_UNLOADED;
 	char said[EXCERPT_SIZE], text[240];
 	bool is_listed = true;
@@ -155,14 +157,14 @@ static vgw_status judge_refusal(struct vgw__http *http, const struct vgw__contro
 
 	if (status != VGW_OK)
 		return fail_call(http, status, &why, err);
-	if (state == VGW__HTTP_LOADED || state == VGW__HTTP_LOADING)
+	if (state == VGW__HTTP_LOADED || state == VGW__HTTP_LOADING || (is_passing && !is_last))
 		return VGW_OK;
 	(void)snprintf(text, sizeof(text), "%.60s answers %u: %s", http->config.load_path, (unsigned)answer->status,
 		vgw__engine_call_excerpt(answer, said, sizeof(said)));
 	return fail(http, answer->status == 404 ? VGW_FAILURE_USER : VGW_FAILURE_UNKNOWN, text, err);
 }
 
-static vgw_status tell_to_load(struct vgw__http *http, int64_t deadline_ms, vgw_error *err)
+static vgw_status tell_to_load(struct vgw__http *http, bool is_last, int64_t deadline_ms, vgw_error *err)
 {
 	struct vgw__control_answer answer;
 	vgw_error why = VGW_ERROR_INIT;
@@ -171,13 +173,14 @@ static vgw_status tell_to_load(struct vgw__http *http, int64_t deadline_ms, vgw_
 	if (status != VGW_OK)
 		status = fail_call(http, status, &why, err);
 	else if (answer.status / 100 != 2)
-		status = judge_refusal(http, &answer, deadline_ms, err);
+		status = judge_refusal(http, &answer, is_last, deadline_ms, err);
 	vgw__control_answer_fini(&answer);
 	return status;
 }
 
 /* Tells it, and looks until it is so. When the list shows no trace of a load for a while, somebody has unloaded the
- * model meanwhile, or the load failed at a server that does not tell: it is told again, a few times. */
+ * model meanwhile, or it was refused for the moment, or it failed at a server that does not tell: it is told again, a
+ * few times. */
 static vgw_status load(struct vgw__http *http, int64_t deadline_ms, vgw_error *err)
 {
 	enum vgw__http_state state = VGW__HTTP_UNLOADED;
@@ -201,7 +204,7 @@ static vgw_status load(struct vgw__http *http, int64_t deadline_ms, vgw_error *e
 			if (tells++ == MAX_TELLS)
 				return fail(http, VGW_FAILURE_UNKNOWN,
 					"the server accepted the load and does not load it", err);
-			status = tell_to_load(http, deadline_ms, err);
+			status = tell_to_load(http, tells == MAX_TELLS, deadline_ms, err);
 			if (status != VGW_OK)
 				return status;
 			silent_until_ms = vgw_now_ms() + SILENCE_MS;
