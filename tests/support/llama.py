@@ -21,6 +21,7 @@ import urllib.request
 import gguf
 import pytest
 from engine import wait_until
+from gateway import http
 
 # Small and alone: no model is looked for in the user's cache, and two processors suffice.
 COMMON = ["--offline", "--threads", "1", "--threads-batch", "1", "--parallel", "2", "--ctx-size", "16384"]
@@ -50,6 +51,15 @@ def ask(url, body=None, timeout=20):
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+
+
+def resident(gateway, model, headers=()):
+    """What the gateway believes of the model: {"state": ..., "replicas": [...], ...}."""
+    with gateway.connect() as connection:
+        connection.send(http("GET", "/admin/state", None, [*headers, "Connection: close"], host="localhost"))
+        answer = connection.read_answer()
+    assert answer.status == 200, answer
+    return next(one for one in answer.json()["models"] if one["name"] == model)
 
 
 class Router:

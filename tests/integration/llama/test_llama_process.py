@@ -41,9 +41,7 @@ def gateway(files):
 
 
 def replica(gateway, model):
-    answer = gateway.request("GET", "/admin/state", headers=["Authorization: Bearer sk-root-0123456789"])
-    assert answer.status == 200, answer
-    return next(one for one in answer.json()["models"] if one["name"] == model)["replicas"][0]
+    return llama.resident(gateway, model, ["Authorization: Bearer sk-root-0123456789"])["replicas"][0]
 
 
 def say(gateway, model, **more):

@@ -48,9 +48,8 @@ def say(gateway, model, **more):
     return answer
 
 
-def standing(gateway, model):
-    state = gateway.request("GET", "/admin/state", headers=["Host: localhost"]).json()
-    return next(one for one in state["models"] if one["name"] == model)["standing"]
+def state(gateway, model):
+    return llama.resident(gateway, model)["state"]
 
 
 # --- the server's own words, which the preset relies on ---
@@ -139,10 +138,10 @@ def test_no_request_fails_because_somebody_unloaded_its_model(router):
 def test_what_somebody_unloads_or_loads_is_noticed(router):
     with gateway_of(router) as gateway:
         say(gateway, "one")
-        assert standing(gateway, "one") == "loaded" and router.unload("one")[0] == 200
-        wait_until(lambda: standing(gateway, "one") == "unloaded", 20, "the picture")
+        assert state(gateway, "one") == "ready" and router.unload("one")[0] == 200
+        wait_until(lambda: state(gateway, "one") == "absent", 20, "the picture")
         assert router.load("two")[0] == 200
-        wait_until(lambda: standing(gateway, "two") == "loaded", 20, "the picture")
+        wait_until(lambda: state(gateway, "two") == "ready", 20, "the picture")
         say(gateway, "two")
 
 
@@ -150,7 +149,8 @@ def test_a_model_whose_process_is_killed_is_loaded_again(router):
     with gateway_of(router) as gateway:
         text = say(gateway, "one").json()["choices"][0]["message"]["content"]
         os.kill(router.child_of("one"), signal.SIGKILL)
-        wait_until(lambda: standing(gateway, "one") == "unloaded" or gateway.chat("one", **CHOSEN).status == 200, 20, "the picture")
+        wait_until(lambda: router.states()["one"] == "unloaded", 20, "the router's notice of it")
+        assert router.models()["one"]["status"]["failed"] is True
         assert say(gateway, "one").json()["choices"][0]["message"]["content"] == text
 
 
@@ -177,7 +177,7 @@ def test_a_router_that_starts_anew_is_used_again():
     with llama.Router(MODELS) as router, gateway_of(router) as gateway:
         say(gateway, "one")
         router.stop()
-        wait_until(lambda: standing(gateway, "one") != "loaded", 20, "the picture")
+        wait_until(lambda: state(gateway, "one") != "ready", 20, "the picture")
         assert gateway.chat("one", **CHOSEN).status in (502, 503)
         router.start()
         wait_until(lambda: gateway.chat("one", **CHOSEN).status == 200, 30, "the model")
@@ -191,4 +191,4 @@ def test_a_model_known_by_an_alias_and_a_router_with_a_key(tmp_path):
             backend = {"kind": "http", "url": router.url, "preset": "llama-server", "api_key": "sk-router"}
             with Gateway({"first": {"served_name": "primo", "backend": backend}}) as gateway:
                 say(gateway, "first")
-                assert standing(gateway, "first") == "loaded"
+                assert state(gateway, "first") == "ready"
