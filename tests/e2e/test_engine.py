@@ -229,7 +229,7 @@ def test_keys_are_asked_for_when_told(engine):
 
 @pytest.mark.parametrize("fault, status, text", [
     ("status-500-html", 500, "<h1>"), ("status-422-json", 422, "UnprocessableEntityError"),
-    ("status-503", 503, "overloaded"),
+    ("status-501", 501, "does not support"), ("status-503", 503, "overloaded"),
     ("status-429:7", 429, "TooManyRequests"), ("html-200", 200, "<html>"), ("redirect-307", 307, ""),
     ("switching-101", 101, ""), ("no-content-204-with-body", 204, "never")])
 def test_scripted_statuses_come_as_named(engine, fault, status, text):

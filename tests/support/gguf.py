@@ -105,7 +105,7 @@ def _padding(length):
     return bytes(-length % ALIGNMENT)
 
 
-def write(path, seed=1, width=64, layers=2, heads=4, context=8192):
+def write(path, seed=1, width=64, layers=2, heads=4, context=32768):
     """The model at `path`; returns the path."""
     vocabulary = _vocabulary()
     keys = _metadata(pathlib.Path(path).stem, width, layers, heads, context, vocabulary)

@@ -24,7 +24,7 @@ from engine import wait_until
 from gateway import http
 
 # Small and alone: no model is looked for in the user's cache, and two processors suffice.
-COMMON = ["--offline", "--threads", "1", "--threads-batch", "1", "--parallel", "2", "--ctx-size", "16384"]
+COMMON = ["--offline", "--threads", "1", "--threads-batch", "1", "--parallel", "2", "--ctx-size", "32768"]
 
 
 def program():

@@ -108,7 +108,7 @@ def test_a_client_that_goes_frees_the_engines_slot(gateway):
     began = time.monotonic()
     wait_until(lambda: busy() == 0, 5, "the slot")
     assert time.monotonic() - began < 2, "and not because it had come to its end"
-    wait_until(lambda: gateway.access()[-1]["outcome"] == "client_closed", 5, "the access line")
+    wait_until(lambda: "client_closed" in {line["outcome"] for line in gateway.access()}, 5, "the access line")
 
 
 def test_more_requests_than_the_engine_takes_on_one_connection(gateway):
@@ -135,5 +135,6 @@ def test_the_official_client(gateway):
     done = subprocess.run(["node", "--test", "--test-reporter=tap", file], cwd=file.parent, env=environment,
                           capture_output=True, text=True, timeout=120)
     outcomes = read_tap(done.stdout, done.stderr)
-    assert len(outcomes) >= 5 and all(passed for passed, _ in outcomes.values()), outcomes
+    assert len(outcomes) >= 5
+    assert not [f"{name}: {said}" for name, (passed, said) in outcomes.items() if not passed]
     assert done.returncode == 0

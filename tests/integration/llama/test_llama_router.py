@@ -135,6 +135,19 @@ def test_no_request_fails_because_somebody_unloaded_its_model(router):
             say(gateway, model)  # at once: the gateway cannot have heard of it
 
 
+def test_a_stream_whose_model_somebody_unloads_has_broken_off():
+    """The router ends it properly, with words of its own behind the last event."""
+    with llama.Router(MODELS) as router, gateway_of(router) as gateway:
+        say(gateway, "one")
+        with gateway.connect() as stream:
+            stream.send(http("POST", "/v1/chat/completions", chat_body("one", stream=True, max_tokens=16000, temperature=0)))
+            stream.read_until(b'"content"')
+            assert router.unload("one")[0] == 200
+            answer = stream.read_answer("POST")
+        assert not answer.is_clean and b"upstream_aborted" in answer.body
+        assert gateway.access_of(answer)["outcome"] == "upstream_aborted"
+
+
 def test_what_somebody_unloads_or_loads_is_noticed(router):
     with gateway_of(router) as gateway:
         say(gateway, "one")
