@@ -135,9 +135,12 @@ def test_no_request_fails_because_somebody_unloaded_its_model(router):
             say(gateway, model)  # at once: the gateway cannot have heard of it
 
 
-def test_a_stream_whose_model_somebody_unloads_has_broken_off():
-    """The router ends it properly, with words of its own behind the last event."""
-    with llama.Router(MODELS) as router, gateway_of(router) as gateway:
+def test_a_stream_whose_model_somebody_unloads_has_broken_off(tmp_path):
+    """At once, or when the router kills the model's process, which it gives ten seconds unless told otherwise. It ends
+    the stream properly, with words of its own behind the last event."""
+    preset = tmp_path / "models.ini"
+    preset.write_text("[one]\nstop-timeout = 1\n")
+    with llama.Router(MODELS, "--models-preset", str(preset)) as router, gateway_of(router) as gateway:
         say(gateway, "one")
         with gateway.connect() as stream:
             stream.send(http("POST", "/v1/chat/completions", chat_body("one", stream=True, max_tokens=16000, temperature=0)))
