@@ -212,6 +212,35 @@ static void a_load_refused_for_the_moment_is_told_again(void **state)
 	assert_says(err.text, "/models/load answers 503");
 }
 
+/* It says that it has the model, of which it is just getting rid. */
+static void a_load_refused_for_what_is_over_is_told_again(void **state)
+{
+	struct world *world = *state;
+
+	start_server(world, "");
+	use_server(world, 1, llama);
+	assert_int_equal(spy_post(world->rig->url, "/_engine/fault",
+		"{\"spec\":\"status-422-json\",\"times\":1,\"where\":\"/models/load\"}"), 200);
+	load_well(world, "a");
+}
+
+/* As when requests of others load it again before the list has told that it was gone: nothing comes of the first. */
+static void an_unload_that_did_not_last_is_told_again(void **state)
+{
+	struct world *world = *state;
+	char told[SPY_TEXT];
+
+	start_server(world, ", \"--unload-time\", \"50ms\"");
+	use_server(world, 1, llama);
+	use(world, "a");
+	spy_forget(world->rig->url);
+	assert_int_equal(spy_post(world->rig->url, "/_engine/fault",
+		"{\"spec\":\"html-200\",\"times\":1,\"where\":\"/models/unload\"}"), 200);
+	assert_int_equal(vgw_residency_unload(world->residency, "a", 0, vgw_now_ms() + SOON_MS, NULL), VGW_OK);
+	spy_list(world->rig->url, "POST", told);
+	assert_string_equal(told, "POST /models/unload\nPOST /models/unload\n");
+}
+
 static void a_model_may_be_known_by_an_alias_of_the_servers(void **state)
 {
 	struct world *world = *state;
@@ -396,6 +425,8 @@ int main(void)
 		WORLD_TEST(a_swap_waits_until_the_list_says_that_the_other_is_gone),
 		WORLD_TEST(a_model_that_cannot_be_loaded_is_told_why),
 		WORLD_TEST(a_load_refused_for_the_moment_is_told_again),
+		WORLD_TEST(a_load_refused_for_what_is_over_is_told_again),
+		WORLD_TEST(an_unload_that_did_not_last_is_told_again),
 		WORLD_TEST(a_model_may_be_known_by_an_alias_of_the_servers),
 		WORLD_TEST(other_words_are_other_servers),
 		WORLD_TEST(what_is_loaded_already_is_taken_over),
