@@ -98,6 +98,8 @@
 	XX("list_items", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                    \
 		"Where in the answer the models are, such as data")                                          \
 	XX("list_id", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none, "Where in a model its name is")       \
+	XX("list_aliases", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                  \
+		"Where in a model its other names are; empty: nowhere")                                      \
 	XX("list_state", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                    \
 		"Where in a model its state is, such as status.value; empty: listed is loaded")              \
 	XX("list_failed", TEXT, 0, 0, NULL, "null", CONFIG_NULLABLE, none,                                   \

@@ -25,12 +25,17 @@ static const struct failure_rule failure_rules[] = {
 	{ "HIP out of memory", VGW_FAILURE_MEMORY, false },
 	{ "cudaMalloc failed: out of memory", VGW_FAILURE_MEMORY, false },
 	{ "CUDA_ERROR_OUT_OF_MEMORY", VGW_FAILURE_MEMORY, false },
+	{ "error loading model: unable to allocate", VGW_FAILURE_MEMORY, false },
+	{ "failed to allocate buffer for kv cache", VGW_FAILURE_MEMORY, false },
+	{ "failed to allocate compute", VGW_FAILURE_MEMORY, false },
 	/* the user's */
 	{ "unrecognized arguments", VGW_FAILURE_USER, false },
 	{ "the following arguments are required", VGW_FAILURE_USER, false },
 	{ ": error: argument ", VGW_FAILURE_USER, false },
 	{ "error: invalid argument:", VGW_FAILURE_USER, false },
 	{ "unknown option", VGW_FAILURE_USER, false },
+	{ "gguf_init_from_", VGW_FAILURE_USER, false }, /* only says what is wrong with the file */
+	{ "model is corrupted or incomplete", VGW_FAILURE_USER, false },
 	{ "is not a local folder and is not a valid model identifier", VGW_FAILURE_USER, false },
 	{ "Cannot access gated repo", VGW_FAILURE_USER, false },
 	{ "You are trying to access a gated repo", VGW_FAILURE_USER, false },
@@ -40,6 +45,8 @@ static const struct failure_rule failure_rules[] = {
 	{ "RepositoryNotFoundError", VGW_FAILURE_USER, false },
 	/* says that, not why */
 	{ "ddress already in use", VGW_FAILURE_UNKNOWN, false },
+	{ "couldn't bind HTTP server socket", VGW_FAILURE_UNKNOWN, false },
+	{ "error loading model: ", VGW_FAILURE_UNKNOWN, false },
 	{ "Engine core initialization failed", VGW_FAILURE_UNKNOWN, true },
 	{ "EngineCore failed to start", VGW_FAILURE_UNKNOWN, true },
 	{ "Traceback (most recent call last)", VGW_FAILURE_UNKNOWN, true },

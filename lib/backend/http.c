@@ -19,8 +19,9 @@ enum {
 	ADOPT_MS = 2000,
 	STEP_MS = 20,         /* between two looks while something is under way */
 	STEP_MAX_MS = 250,    /* it doubles up to here */
-	SILENCE_MS = 500,     /* how long a load that was accepted may not show in the list */
+	SILENCE_MS = 500,     /* how long what was accepted may not show in the list */
 	MAX_TELLS = 8,
+	MAX_DOUBTS = 3,       /* tells of them after which a 4xx is meant */
 	EXCERPT_SIZE = 140,
 };
 
@@ -143,10 +144,13 @@ static bool pause_for(const struct vgw__http *http, int64_t *step_ms)
 
 /* --- loading --- */
 
-/* The server said no. It is a yes when the model is there, or on its way. */
-static vgw_status judge_refusal(struct vgw__http *http, const struct vgw__control_answer *answer, int64_t deadline_ms,
-	vgw_error *err)
+/* The server said no. It is a yes when the model is there, or on its way; and a no of the moment is none: its room is
+ * taken by a model that is about to leave, or it was "already running" and has ended meanwhile. */
+static vgw_status judge_refusal(struct vgw__http *http, const struct vgw__control_answer *answer, int tells,
+	int64_t deadline_ms, vgw_error *err)
 {
+	bool is_passing = answer->status == 429 || answer->status >= 500 ? tells < MAX_TELLS
+		: answer->status != 404 && tells < MAX_DOUBTS;
 	enum vgw__http_state state = VGW__HTTP_UNLOADED;
 	char said[EXCERPT_SIZE], text[240];
 	bool is_listed = true;
@@ -155,14 +159,14 @@ static vgw_status judge_refusal(struct vgw__http *http, const struct vgw__contro
 
 	if (status != VGW_OK)
 		return fail_call(http, status, &why, err);
-	if (state == VGW__HTTP_LOADED || state == VGW__HTTP_LOADING)
+	if (state == VGW__HTTP_LOADED || state == VGW__HTTP_LOADING || is_passing)
 		return VGW_OK;
 	(void)snprintf(text, sizeof(text), "%.60s answers %u: %s", http->config.load_path, (unsigned)answer->status,
 		vgw__engine_call_excerpt(answer, said, sizeof(said)));
 	return fail(http, answer->status == 404 ? VGW_FAILURE_USER : VGW_FAILURE_UNKNOWN, text, err);
 }
 
-static vgw_status tell_to_load(struct vgw__http *http, int64_t deadline_ms, vgw_error *err)
+static vgw_status tell_to_load(struct vgw__http *http, int tells, int64_t deadline_ms, vgw_error *err)
 {
 	struct vgw__control_answer answer;
 	vgw_error why = VGW_ERROR_INIT;
@@ -171,13 +175,14 @@ static vgw_status tell_to_load(struct vgw__http *http, int64_t deadline_ms, vgw_
 	if (status != VGW_OK)
 		status = fail_call(http, status, &why, err);
 	else if (answer.status / 100 != 2)
-		status = judge_refusal(http, &answer, deadline_ms, err);
+		status = judge_refusal(http, &answer, tells, deadline_ms, err);
 	vgw__control_answer_fini(&answer);
 	return status;
 }
 
 /* Tells it, and looks until it is so. When the list shows no trace of a load for a while, somebody has unloaded the
- * model meanwhile, or the load failed at a server that does not tell: it is told again, a few times. */
+ * model meanwhile, or it was refused for the moment, or it failed at a server that does not tell: it is told again, a
+ * few times. */
 static vgw_status load(struct vgw__http *http, int64_t deadline_ms, vgw_error *err)
 {
 	enum vgw__http_state state = VGW__HTTP_UNLOADED;
@@ -201,7 +206,7 @@ static vgw_status load(struct vgw__http *http, int64_t deadline_ms, vgw_error *e
 			if (tells++ == MAX_TELLS)
 				return fail(http, VGW_FAILURE_UNKNOWN,
 					"the server accepted the load and does not load it", err);
-			status = tell_to_load(http, deadline_ms, err);
+			status = tell_to_load(http, tells, deadline_ms, err);
 			if (status != VGW_OK)
 				return status;
 			silent_until_ms = vgw_now_ms() + SILENCE_MS;
@@ -219,12 +224,13 @@ static vgw_status load(struct vgw__http *http, int64_t deadline_ms, vgw_error *e
 
 /* --- unloading --- */
 
+/* It is told again when the model is there for long after a yes: requests of others may have loaded it again before
+ * the list was looked into. */
 static vgw_status unload(struct vgw__http *http, int64_t deadline_ms, vgw_error *err)
 {
 	enum vgw__http_state state = VGW__HTTP_LOADED;
 	char said[EXCERPT_SIZE] = "";
-	int64_t step_ms = STEP_MS;
-	bool is_told = false;
+	int64_t step_ms = STEP_MS, silent_until_ms = 0;
 
 	for (;;) {
 		struct vgw__control_answer answer;
@@ -237,9 +243,10 @@ static vgw_status unload(struct vgw__http *http, int64_t deadline_ms, vgw_error 
 			return vgw_error_set(err, status, 0, "model '%.60s': %.160s", http->config.model, why.text);
 		if (state != VGW__HTTP_LOADED && state != VGW__HTTP_LOADING)
 			return VGW_OK;
-		if (!is_told) {
+		if (vgw_now_ms() >= silent_until_ms) {
 			status = tell(http, false, deadline_ms, &answer, err);
-			is_told = answer.status / 100 == 2;
+			if (answer.status / 100 == 2)
+				silent_until_ms = vgw_now_ms() + SILENCE_MS;
 			(void)vgw__engine_call_excerpt(&answer, said, sizeof(said));
 			vgw__control_answer_fini(&answer);
 			if (status != VGW_OK)

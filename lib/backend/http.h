@@ -31,6 +31,7 @@
 	XX(list_path)       \
 	XX(list_items)      \
 	XX(list_id)         \
+	XX(list_aliases)    \
 	XX(list_state)      \
 	XX(list_failed)
 
@@ -40,8 +41,8 @@ struct vgw__http_config {
 	char *url;
 	char *api_key; /* NULL: none */
 	/* Methods, paths with ${MODEL}, bodies with ${MODEL} ("" for none), and dotted paths into the list: where its
-	 * items are ("" for the list itself), in an item its id, its state ("": listed is loaded), and whether its last
-	 * load failed ("": never told). */
+	 * items are ("" for the list itself), in an item its id, its other names ("": it has none), its state ("": listed is
+	 * loaded), and whether its last load failed ("": never told). */
 #define XX(field) char *field;
 	VGW__HTTP_TEXTS(XX)
 #undef XX

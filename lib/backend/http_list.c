@@ -77,6 +77,22 @@ static enum vgw__http_state judge(const struct vgw__http_config *config, const j
 	return VGW__HTTP_UNLOADED;
 }
 
+static bool is_named(const struct vgw__http_config *config, const json_t *item)
+{
+	const char *id = json_string_value(json_is_string(item) ? item : follow(item, config->list_id));
+	const json_t *aliases = config->list_aliases[0] ? follow(item, config->list_aliases) : NULL;
+
+	if (id && strcmp(id, config->served_name) == 0)
+		return true;
+	for (size_t i = 0; i < json_array_size(aliases); i++) {
+		const char *alias = json_string_value(json_array_get(aliases, i));
+
+		if (alias && strcmp(alias, config->served_name) == 0)
+			return true;
+	}
+	return false;
+}
+
 enum vgw__http_state vgw__http_find(const struct vgw__http_config *config, const json_t *list, bool *is_listed)
 {
 	const json_t *items = follow(list, config->list_items);
@@ -85,9 +101,8 @@ enum vgw__http_state vgw__http_find(const struct vgw__http_config *config, const
 		*is_listed = true;
 	for (size_t i = 0; i < json_array_size(items); i++) {
 		const json_t *item = json_array_get(items, i);
-		const char *id = json_string_value(json_is_string(item) ? item : follow(item, config->list_id));
 
-		if (id && strcmp(id, config->served_name) == 0)
+		if (is_named(config, item))
 			return judge(config, item);
 	}
 	if (is_listed)

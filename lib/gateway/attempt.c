@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One attempt of a call on one replica: who it is, what it tells about that replica, and whether another may follow.
  *
- *   choose ──► in flight ──┬── head: below 500 ──────────► the circuit hears of a success
+ *   choose ──► in flight ──┬── head: below 500, 501 ─────► the circuit hears of a success
  *                          ├── head: 5xx, 408, 429 ──────┐
  *                          ├── no connection, lost, late ┴► the circuit hears of a failure
  *                          └── our own affair, client gone ► it hears nothing
@@ -184,7 +184,7 @@ void vgw__attempt_judge(vgw_call *call, uint32_t status)
 	char why[32];
 
 	give_budget_back(call);
-	if (status >= 500 || status == 408 || status == 429) {
+	if ((status >= 500 && status != 501) || status == 408 || status == 429) {
 		(void)snprintf(why, sizeof(why), "it answered %u", (unsigned)status);
 		vgw__attempt_fail(call, why);
 		return;

@@ -103,7 +103,8 @@ static enum vgw__verdict judge(const struct vgw__response_head *head, bool is_pa
 		*why = "the engine failed";
 		return VGW__VERDICT_DIGEST;
 	}
-	if (head->status >= 500 && head->status != 503) {
+	/* 501: it does not do that, 503: it does not now; the others are no answers for clients */
+	if (head->status >= 500 && head->status != 501 && head->status != 503) {
 		*why = "the engine failed";
 		return VGW__VERDICT_DIGEST;
 	}

@@ -170,6 +170,10 @@ static void complete(vgw_call *call)
 		fail_digested(call);
 		return;
 	}
+	if (call->is_sse && call->state == VGW__CALL_RELAY && vgw__sse_is_broken_off(&call->sse)) {
+		vgw__call_fail(call, VGW_FAULT_UPSTREAM_ABORTED, NULL); /* a server before the engine lost it */
+		return;
+	}
 	if (call->state == VGW__CALL_HOLD) {
 		if (!call->is_head)
 			call->head->content_length = (int64_t)call->held.len;

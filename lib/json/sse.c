@@ -265,3 +265,8 @@ bool vgw__sse_at_boundary(const struct vgw__sse *sse)
 	return sse->state == NAME && sse->name_len == 0 && !sse->has_field && !sse->has_data &&
 		!(sse->after_cr && sse->has_crlf);
 }
+
+bool vgw__sse_is_broken_off(const struct vgw__sse *sse)
+{
+	return (sse->state != NAME || sse->name_len > 0) && !sse->has_data && !sse->is_done;
+}

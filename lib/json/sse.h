@@ -37,5 +37,8 @@ void vgw__sse_feed(struct vgw__sse *sse, const void *data, size_t len);
 
 /* May an event or a comment of our own follow the bytes so far? At the start, and after each blank line. */
 bool vgw__sse_at_boundary(const struct vgw__sse *sse);
+/* Was that the end of a stream that something broke off? Its last line has no end and is no event's data: words of
+ * somebody on the way. */
+bool vgw__sse_is_broken_off(const struct vgw__sse *sse);
 
 #endif

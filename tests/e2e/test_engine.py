@@ -229,7 +229,7 @@ def test_keys_are_asked_for_when_told(engine):
 
 @pytest.mark.parametrize("fault, status, text", [
     ("status-500-html", 500, "<h1>"), ("status-422-json", 422, "UnprocessableEntityError"),
-    ("status-503", 503, "overloaded"),
+    ("status-501", 501, "does not support"), ("status-503", 503, "overloaded"),
     ("status-429:7", 429, "TooManyRequests"), ("html-200", 200, "<html>"), ("redirect-307", 307, ""),
     ("switching-101", 101, ""), ("no-content-204-with-body", 204, "never")])
 def test_scripted_statuses_come_as_named(engine, fault, status, text):
@@ -686,7 +686,7 @@ def test_a_router_loads_on_request_and_puts_out_the_least_recently_used():
     def states():
         return {m["id"]: m["status"]["value"] for m in json.loads(order(engine, "GET", "/models")[1])["data"]}
 
-    with Engine(router="a,b,c", models_max=2, load_time="50ms") as engine:
+    with Engine(router="a,b,c=other", models_max=2, load_time="50ms") as engine:
         assert set(states().values()) == {"unloaded"}
         with connect(engine) as listener:
             listener.sendall(b"GET /models/sse HTTP/1.1\r\n\r\n")
@@ -694,12 +694,30 @@ def test_a_router_loads_on_request_and_puts_out_the_least_recently_used():
             assert order(engine, "POST", "/models/load", {"model": "a"}) == (200, b'{"success":true}')
             assert states()["a"] == "loading" and order(engine, "POST", "/models/load", {"model": "a"})[0] == 400
             told = read_until(listener, lambda d: b'"loaded"' in d)
-            assert b'"loading"' in told
+            assert b'{"data":{"status":"loading"},"event":"model_status","model":"a"}' in told
+            assert b'{"data":{"status":"loaded"},"event":"status_change","model":"a"}' in told
         assert chat(engine, model="b")[9:12] == b"200"
-        assert chat(engine, model="c")[9:12] == b"200"
+        assert chat(engine, model="other")[9:12] == b"200"
         assert states() == {"a": "unloaded", "b": "loaded", "c": "loaded"}
         assert order(engine, "POST", "/models/unload", {"model": "b"})[0] == 200
-        assert states()["b"] == "unloaded" and chat(engine, model="d")[9:12] == b"404"
+        assert states()["b"] == "unloaded" and chat(engine, model="d")[9:12] == b"400"
+        assert order(engine, "POST", "/models/unload", {"model": "b"})[0] == 400
+        assert [order(engine, "POST", f"/models/{what}", {"model": "d"})[0] for what in ("load", "unload")] == [404, 400]
+
+
+def test_a_router_lists_a_model_as_loaded_until_it_is_gone_and_one_killed_while_it_loads_as_failed():
+    def status(name):
+        return next(m["status"] for m in json.loads(order(engine, "GET", "/models")[1])["data"] if m["id"] == name)
+
+    with Engine(router="a,b", load_time="50ms", unload_time="100ms") as engine:
+        assert chat(engine, model="a")[9:12] == b"200"
+        assert order(engine, "POST", "/models/unload", {"model": "a"})[0] == 200 and status("a")["value"] == "loaded"
+        assert order(engine, "POST", "/models/load", {"model": "a"})[0] == 400, "it is still running"
+        assert chat(engine, model="a")[9:12] == b"200", "it waited for the end and the next load"
+        assert order(engine, "POST", "/models/load", {"model": "b"})[0] == 200
+        assert order(engine, "POST", "/models/unload", {"model": "b"})[0] == 200
+        assert (status("b")["value"], status("b")["failed"]) == ("unloaded", True)
+        assert chat(engine, model="b")[9:12] == b"200" and "failed" not in status("b")
 
 
 # --- many at once ---

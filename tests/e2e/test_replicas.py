@@ -154,11 +154,12 @@ def test_a_replica_that_answers_500_is_left_alone_after_five(engines):
         assert gateway.metrics()['vllmgw_replica_circuit_open{model="small",replica="small/1"}'] == 1
 
 
-def test_clients_errors_leave_every_circuit_closed(engines):
+@pytest.mark.parametrize("fault, status", [("status-422-json", 422), ("status-501", 501)])
+def test_clients_errors_leave_every_circuit_closed(engines, fault, status):
     with Gateway({"small": model_of(engines)}) as gateway:
         for engine in engines:
-            engine.fault("status-422-json")
-        assert {gateway.chat("small").status for _ in range(40)} == {422}
+            engine.fault(fault)
+        assert {gateway.chat("small").status for _ in range(40)} == {status}
         open_ones = [value for name, value in gateway.metrics().items() if name.startswith("vllmgw_replica_circuit_open{")]
         assert open_ones == [0, 0, 0, 0]
 

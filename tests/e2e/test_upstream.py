@@ -147,7 +147,7 @@ def test_a_slow_head_is_waited_for_byte_by_byte(gateway, engine):
 
 # --- statuses that are the engine's to give ---
 
-@pytest.mark.parametrize("fault, status", [("status-422-json", 422), ("status-429:7", 429), ("status-503", 503)])
+@pytest.mark.parametrize("fault, status", [("status-422-json", 422), ("status-429:7", 429), ("status-501", 501), ("status-503", 503)])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_an_engines_own_json_errors_pass_unchanged(gateway, engine, fault, status, stream):
     engine.fault(fault)
@@ -240,6 +240,14 @@ def test_a_stream_that_breaks_off_says_why_and_ends_uncleanly(gateway, engine, n
     assert engine.counters()["requests"] == 1
     line = gateway.access_of(answer)
     assert (line["status"], line["outcome"]) == (200, code)
+
+
+def test_a_stream_that_a_server_on_the_way_ends_with_words_of_its_own_has_broken_off(gateway, engine):
+    engine.fault("end-mid-line:3")
+    assert direct(engine, stream=True).is_clean
+    answer = gateway.chat("small", stream=True)
+    assert not answer.is_clean and json.loads(answer.events()[-1])["error"]["code"] == "upstream_aborted"
+    assert gateway.access_of(answer)["outcome"] == "upstream_aborted"
 
 
 def test_row_70_an_engine_killed_mid_stream_leaves_what_came_and_an_error_event():

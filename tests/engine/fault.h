@@ -31,6 +31,7 @@
 	F(GARBAGE, "garbage", REQUEST, NONE, 0, "bytes that are not HTTP, then FIN") \
 	F(STATUS_500_HTML, "status-500-html", REQUEST, NONE, 0, "500 with an HTML page") \
 	F(STATUS_422_JSON, "status-422-json", REQUEST, NONE, 0, "422 with a JSON error") \
+	F(STATUS_501, "status-501", REQUEST, NONE, 0, "501 with a JSON error") \
 	F(STATUS_503, "status-503", REQUEST, NONE, 0, "503 with a JSON error") \
 	F(STATUS_429, "status-429", REQUEST, COUNT, 2, "429 with Retry-After of N seconds") \
 	F(HTML_200, "html-200", REQUEST, NONE, 0, "200 with an HTML page") \
@@ -58,6 +59,7 @@
 	F(RESET_MID_STREAM, "reset-mid-stream", STREAM, COUNT, 3, "RST after N events") \
 	F(KILL_MID_STREAM, "kill-mid-stream", STREAM, COUNT, 3, "the process kills itself after N events") \
 	F(STALL_MID_STREAM, "stall-mid-stream", STREAM, COUNT, 3, "nothing more after N events") \
+	F(END_MID_LINE, "end-mid-line", STREAM, COUNT, 3, "after N events words that are none, and a proper end") \
 	F(EVENT_8MB, "event-8mb", STREAM, BYTES, 8388608, "one event of this size amid the others") \
 	F(ENDLESS_LINE, "endless-line", STREAM, NONE, 0, "an event whose line never ends") \
 	F(CRLF, "crlf", STREAM, NONE, 0, "lines end in CR LF") \

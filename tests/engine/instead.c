@@ -31,6 +31,9 @@ static const struct {
 	{FAULT_STATUS_422_JSON, 422, "application/json", "",
 		"{\"error\":{\"message\":\"[{'type': 'missing', 'loc': ('body', 'messages')}]\","
 		"\"type\":\"UnprocessableEntityError\",\"param\":null,\"code\":422}}"},
+	{FAULT_STATUS_501, 501, "application/json", "",
+		"{\"error\":{\"message\":\"This server does not support embeddings\",\"type\":\"not_supported_error\","
+		"\"code\":501}}"},
 	{FAULT_STATUS_503, 503, "application/json", "",
 		"{\"error\":{\"message\":\"The engine is overloaded\",\"type\":\"ServiceUnavailableError\","
 		"\"param\":null,\"code\":503}}"},

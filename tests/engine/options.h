@@ -42,7 +42,8 @@
 	O(max_loras, "max-loras", COUNT, "1000", "N", "adapters at a time") \
 	O(lora_time, "lora-load-time", TIME, "0", "TIME", "how long /v1/load_lora_adapter takes") \
 	O(lora_modules, "lora-modules", LIST, NULL, "NAME=PATH...", "adapters from the start") \
-	O(router, "router", TEXT, NULL, "A,B,...", "be a llama-server router over these models") \
+	O(router, "router", TEXT, NULL, "A,B=ALIAS,...", "be a llama-server router over these models") \
+	O(unload_time, "unload-time", TIME, "0", "TIME", "how long a router takes to unload a model") \
 	O(models_max, "models-max", COUNT, "4", "N", "models a router keeps loaded") \
 	O(memory_file, "memory-file", TEXT, NULL, "FILE", \
 		"a fake GPU: a line 'PID BYTES NAME UNTIL_MS KEEPER' per holder; sum it with --memory-used") \

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* llama-server's router mode: several models in one server, loaded on request, the least recently used put
- * out when there are more than --models-max. Its events go to whoever listens on /models/sse. */
+ * out when there are more than --models-max. Its events go to whoever listens on /models/sse.
+ *
+ * A model that is being unloaded is listed as loaded until it is gone (--unload-time); requests for it wait, and load it
+ * again. One that is unloaded while it loads is killed, which looks like a load that failed. */
 #include "model.h"
 
 #include <stdlib.h>
@@ -12,7 +15,9 @@ static const char *const state_names[] = {"unloaded", "loading", "loaded"};
 
 struct routed {
 	char *name;
+	char *alias; /* another name for it; NULL: none */
 	enum state state;
+	bool is_stopping; /* still LOADED */
 	bool has_failed;
 	int64_t used_us;
 	struct timer timer;
@@ -29,8 +34,10 @@ static struct routed *find(const struct engine *engine, const char *name)
 	size_t i;
 
 	for (i = 0; name && i < engine->router->count; i++) {
-		if (strcmp(engine->router->models[i].name, name) == 0)
-			return &engine->router->models[i];
+		struct routed *model = &engine->router->models[i];
+
+		if (strcmp(model->name, name) == 0 || (model->alias && strcmp(model->alias, name) == 0))
+			return model;
 	}
 	return NULL;
 }
@@ -40,14 +47,15 @@ static bool is_listening(const struct conn *conn)
 	return conn->is_busy && conn->x.route && conn->x.route->handle == router_events;
 }
 
-static void tell(struct routed *model)
+static void tell(struct routed *model, const char *what)
 {
 	struct conn *conn;
 	struct conn *next;
 	struct buf event = {0};
 
-	buf_printf(&event, "event: model_status\ndata: {\"model\":\"%s\",\"status\":{\"value\":\"%s\"}}\n\n",
-		model->name, state_names[model->state]);
+	buf_printf(&event, "data: {\"data\":{%s\"status\":\"%s\"},\"event\":\"%s\",\"model\":\"%s\"}\n\n",
+		model->state != UNLOADED ? "" : model->has_failed ? "\"exit_code\":1," : "\"exit_code\":0,",
+		state_names[model->state], what, model->name);
 	for (conn = model->engine->conns; conn; conn = next) {
 		next = conn->next;
 		if (!is_listening(conn))
@@ -61,7 +69,7 @@ static void tell(struct routed *model)
 static void set_state(struct routed *model, enum state state)
 {
 	model->state = state;
-	tell(model);
+	tell(model, state == LOADING ? "model_status" : "status_change");
 }
 
 static void release_held(struct engine *engine)
@@ -76,14 +84,40 @@ static void release_held(struct engine *engine)
 	}
 }
 
-static void loaded(void *arg)
+static void become_unloaded(struct routed *model, bool has_failed)
+{
+	timer_cancel(&model->engine->loop, &model->timer);
+	model->is_stopping = false;
+	model->has_failed = has_failed;
+	set_state(model, UNLOADED);
+	release_held(model->engine);
+}
+
+/* The end of a load, or of an unload. */
+static void end_change(void *arg)
 {
 	struct routed *model = arg;
-	bool fails = engine_has_fault(model->engine, FAULT_START_EXIT) || strstr(model->name, "broken");
 
-	model->has_failed = fails;
-	set_state(model, fails ? UNLOADED : LOADED);
-	release_held(model->engine);
+	if (model->is_stopping) {
+		become_unloaded(model, false);
+	} else if (engine_has_fault(model->engine, FAULT_START_EXIT) || strstr(model->name, "broken")) {
+		become_unloaded(model, true);
+	} else {
+		set_state(model, LOADED);
+		release_held(model->engine);
+	}
+}
+
+static void begin_unload(struct routed *model)
+{
+	int64_t takes_us = model->engine->options.unload_time;
+
+	if (model->state == LOADING || takes_us == 0) {
+		become_unloaded(model, model->state == LOADING);
+	} else if (!model->is_stopping) {
+		model->is_stopping = true;
+		timer_arm(&model->engine->loop, &model->timer, now_us() + takes_us);
+	}
 }
 
 static void make_room(struct engine *engine)
@@ -101,7 +135,7 @@ static void make_room(struct engine *engine)
 			oldest = model;
 	}
 	if (oldest && (int64_t)up >= engine->options.models_max)
-		set_state(oldest, UNLOADED);
+		become_unloaded(oldest, false);
 }
 
 static void start_load(struct routed *model)
@@ -121,18 +155,18 @@ static void error(struct conn *conn, int status, const char *type, const char *m
 bool router_admits(struct conn *conn, const char *name, void (*again)(struct conn *conn))
 {
 	struct routed *model = find(conn->engine, name);
+	bool has_waited = conn->x.resume == again;
 
 	if (!model) {
-		error(conn, name ? 404 : 400, name ? "not_found_error" : "invalid_request_error",
+		error(conn, 400, "invalid_request_error",
 			name ? "model not found" : "model name is missing from the request");
 		return false;
 	}
 	model->used_us = now_us();
-	if (model->state == LOADED)
+	if (model->state == LOADED && !model->is_stopping)
 		return true;
-	if (model->state == UNLOADED && model->has_failed) {
-		model->has_failed = false; /* the next request tries again */
-		error(conn, 500, "server_error", "model failed to load");
+	if (model->state == UNLOADED && model->has_failed && has_waited) {
+		error(conn, 500, "server_error", "the model failed to load");
 		return false;
 	}
 	conn->x.is_held = true;
@@ -168,7 +202,8 @@ json_t *router_openai_list(const struct engine *engine)
 		const struct routed *model = &engine->router->models[i];
 
 		json_array_append_new(data,
-			json_pack("{s:s, s:s, s:s, s:i, s:o}", "id", model->name, "object", "model",
+			json_pack("{s:s, s:o, s:[], s:s, s:s, s:i, s:o}", "id", model->name, "aliases",
+				model->alias ? json_pack("[s]", model->alias) : json_array(), "tags", "object", "model",
 				"owned_by", "llamacpp", "created", 1767225600, "status", status_of(model)));
 	}
 	return data;
@@ -180,23 +215,23 @@ void router_list(struct conn *conn)
 		json_pack("{s:o, s:s}", "data", router_openai_list(conn->engine), "object", "list"));
 }
 
-static struct routed *named(struct conn *conn)
+static struct routed *named(struct conn *conn, int status, const char *type)
 {
 	struct routed *model = find(conn->engine, json_string_value(json_object_get(conn->x.json, "model")));
 
 	if (!model)
-		error(conn, 404, "not_found_error", "model not found");
+		error(conn, status, type, "model is not found");
 	return model;
 }
 
 void router_load(struct conn *conn)
 {
-	struct routed *model = named(conn);
+	struct routed *model = named(conn, 404, "not_found_error");
 
 	if (!model)
 		return;
 	if (model->state != UNLOADED) {
-		error(conn, 400, "invalid_request_error", "model is already loaded");
+		error(conn, 400, "invalid_request_error", "model is already running");
 		return;
 	}
 	start_load(model);
@@ -205,16 +240,15 @@ void router_load(struct conn *conn)
 
 void router_unload(struct conn *conn)
 {
-	struct routed *model = named(conn);
+	struct routed *model = named(conn, 400, "invalid_request_error");
 
 	if (!model)
 		return;
 	if (model->state == UNLOADED) {
-		error(conn, 400, "invalid_request_error", "model is not loaded");
+		error(conn, 400, "invalid_request_error", "model is not running");
 		return;
 	}
-	timer_cancel(&conn->engine->loop, &model->timer);
-	set_state(model, UNLOADED);
+	begin_unload(model);
 	exchange_json(conn, 200, json_pack("{s:b}", "success", 1));
 }
 
@@ -251,7 +285,10 @@ void router_init(struct engine *engine)
 
 		if (len) {
 			*model = (struct routed){.name = xstrndup(p, len), .engine = engine};
-			model->timer = (struct timer){.fire = loaded, .arg = model};
+			model->alias = strchr(model->name, '=');
+			if (model->alias)
+				*model->alias++ = '\0';
+			model->timer = (struct timer){.fire = end_change, .arg = model};
 			router->count++;
 		}
 		p += len;

@@ -292,6 +292,10 @@ static void strike(struct conn *conn)
 	} else if (is_due(conn, FAULT_STALL_MID_STREAM)) {
 		x->is_cut = true;
 		x->refill = NULL;
+	} else if (is_due(conn, FAULT_END_MID_LINE)) {
+		add_body(conn, "proxy error: the engine is lost", 31);
+		wire_end(conn);
+		x->is_cut = true;
 	} else if (has(conn, FAULT_ENDLESS_LINE) && x->events == 2) {
 		x->is_cut = true;
 		add_body(conn, "data: ", 6);

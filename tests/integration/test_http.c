@@ -47,7 +47,7 @@ static void start_server(struct world *world, const char *more)
 {
 	char arguments[512];
 
-	(void)snprintf(arguments, sizeof(arguments), ", \"--router\", \"org/big,org/a,org/b,org/c,org/broken\", "
+	(void)snprintf(arguments, sizeof(arguments), ", \"--router\", \"org/big,org/a,org/b,org/c=third,org/broken\", "
 		"\"--models-max\", \"3\"%s", more);
 	rig_make_engine(world->rig, arguments, "");
 	rig_activate_well(world->rig);
@@ -83,6 +83,7 @@ static void use_server(struct world *world, uint32_t max_resident, const char *w
 	add(registry, "b", "org/b", json);
 	add(registry, "broken", "org/broken", json);
 	add(registry, "nowhere", "org/nowhere", json);
+	add(registry, "c", "third", json);
 	if (vgw_residency_apply(world->residency, registry, &err) != VGW_OK)
 		fail_msg("%s", err.text);
 	vgw_registry_unref(registry);
@@ -165,6 +166,21 @@ static void models_of_a_router_are_swapped(void **state)
 	assert_string_equal(body, "{\"model\":\"org/a\"}");
 }
 
+/* The server says yes to an unload long before the model is gone. */
+static void a_swap_waits_until_the_list_says_that_the_other_is_gone(void **state)
+{
+	struct world *world = *state;
+	int64_t began_ms;
+
+	start_server(world, ", \"--unload-time\", \"300ms\"");
+	use_server(world, 1, llama);
+	use(world, "a");
+	began_ms = vgw_now_ms();
+	load_well(world, "b");
+	assert_true(vgw_now_ms() - began_ms >= 300);
+	assert_string_equal(vgw_residency_get_standing(world->residency, "a"), "unloaded");
+}
+
 static void a_model_that_cannot_be_loaded_is_told_why(void **state)
 {
 	struct world *world = *state;
@@ -178,6 +194,64 @@ static void a_model_that_cannot_be_loaded_is_told_why(void **state)
 	assert_int_equal(load(world, "nowhere", &err), VGW_BACKEND);
 	assert_says(err.text, "/models/load answers 404");
 	load_well(world, "a");
+}
+
+static void a_load_refused_for_the_moment_is_told_again(void **state)
+{
+	struct world *world = *state;
+	vgw_error err = VGW_ERROR_INIT;
+
+	start_server(world, "");
+	use_server(world, 1, llama);
+	assert_int_equal(spy_post(world->rig->url, "/_engine/fault",
+		"{\"spec\":\"status-503\",\"times\":2,\"where\":\"/models/load\"}"), 200);
+	load_well(world, "a");
+	assert_int_equal(spy_post(world->rig->url, "/_engine/fault",
+		"{\"spec\":\"status-503\",\"times\":0,\"where\":\"/models/load\"}"), 200);
+	assert_int_equal(load(world, "b", &err), VGW_BACKEND);
+	assert_says(err.text, "/models/load answers 503");
+}
+
+/* It says that it has the model, of which it is just getting rid. */
+static void a_load_refused_for_what_is_over_is_told_again(void **state)
+{
+	struct world *world = *state;
+
+	start_server(world, "");
+	use_server(world, 1, llama);
+	assert_int_equal(spy_post(world->rig->url, "/_engine/fault",
+		"{\"spec\":\"status-422-json\",\"times\":1,\"where\":\"/models/load\"}"), 200);
+	load_well(world, "a");
+}
+
+/* As when requests of others load it again before the list has told that it was gone: nothing comes of the first. */
+static void an_unload_that_did_not_last_is_told_again(void **state)
+{
+	struct world *world = *state;
+	char told[SPY_TEXT];
+
+	start_server(world, ", \"--unload-time\", \"50ms\"");
+	use_server(world, 1, llama);
+	use(world, "a");
+	spy_forget(world->rig->url);
+	assert_int_equal(spy_post(world->rig->url, "/_engine/fault",
+		"{\"spec\":\"html-200\",\"times\":1,\"where\":\"/models/unload\"}"), 200);
+	assert_int_equal(vgw_residency_unload(world->residency, "a", 0, vgw_now_ms() + SOON_MS, NULL), VGW_OK);
+	spy_list(world->rig->url, "POST", told);
+	assert_string_equal(told, "POST /models/unload\nPOST /models/unload\n");
+}
+
+static void a_model_may_be_known_by_an_alias_of_the_servers(void **state)
+{
+	struct world *world = *state;
+
+	start_server(world, "");
+	use_server(world, 1, llama);
+	use(world, "b");
+	load_well(world, "c");
+	assert_string_equal(vgw_residency_get_standing(world->residency, "c"), "loaded");
+	use(world, "b");
+	await_standing(world, "c", "unloaded");
 }
 
 static void other_words_are_other_servers(void **state)
@@ -275,12 +349,16 @@ static void no_request_fails_while_somebody_unloads_all_the_time(void **state)
 	struct crowd crowd = { world, 150 };
 	pthread_t threads[3];
 
-	start_server(world, ", \"--load-time\", \"10ms\"");
+	start_server(world, ", \"--load-time\", \"10ms\", \"--unload-time\", \"5ms\"");
 	use_server(world, 1, llama);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, use_often, &crowd), 0);
-	for (int i = 0; i < 40; i++)
+	for (int i = 0; i < 40; i++) {
 		(void)spy_post(world->rig->url, "/models/unload", "{\"model\":\"org/a\"}");
+		/* until it is there again: one that is unloaded while it loads fails, and rightly */
+		assert_int_equal(spy_post(world->rig->url, "/v1/completions",
+			"{\"model\":\"org/a\",\"prompt\":\"x\",\"max_tokens\":1}"), 200);
+	}
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 }
@@ -344,7 +422,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(models_of_a_router_are_swapped),
+		WORLD_TEST(a_swap_waits_until_the_list_says_that_the_other_is_gone),
 		WORLD_TEST(a_model_that_cannot_be_loaded_is_told_why),
+		WORLD_TEST(a_load_refused_for_the_moment_is_told_again),
+		WORLD_TEST(a_load_refused_for_what_is_over_is_told_again),
+		WORLD_TEST(an_unload_that_did_not_last_is_told_again),
+		WORLD_TEST(a_model_may_be_known_by_an_alias_of_the_servers),
 		WORLD_TEST(other_words_are_other_servers),
 		WORLD_TEST(what_is_loaded_already_is_taken_over),
 		WORLD_TEST(what_somebody_loads_is_noticed),

@@ -109,6 +109,14 @@ static void the_first_line_that_says_why_is_the_decisive_one(void **state)
 		"AssertionError: Error in memory profiling. Initial free memory 3, current 4", NULL };
 	static const char *const gated[] = { "OSError: You are trying to access a gated repo.", "401 Client Error",
 		NULL };
+	static const char *const absent[] = { "0.00.010.895 I srv    load_model: loading model '/m/a.gguf'",
+		"0.00.011.057 E gguf_init_from_file: failed to open GGUF file '/m/a.gguf' (No such file or directory)",
+		"0.00.011.179 E llama_model_load: error loading model: llama_model_loader: failed to load model from /m/a.gguf",
+		"0.00.011.702 E srv  llama_server: exiting due to model loading error", NULL };
+	static const char *const cut_off[] = { "E llama_model_load: error loading model: tensor 'blk.0.attn_v.weight' data is "
+		"not within the file bounds, model is corrupted or incomplete", NULL };
+	static const char *const too_big[] = { "E llama_model_load: error loading model: unable to allocate CUDA0 buffer",
+		NULL };
 	static const char *const generic[] = { "EngineCore failed to start.", "KeyError: 'x'", "", "  ", NULL };
 	struct vgw__classifier classifier;
 
@@ -121,6 +129,14 @@ static void the_first_line_that_says_why_is_the_decisive_one(void **state)
 	classify(&classifier, gated);
 	assert_int_equal(classifier.failure, VGW_FAILURE_USER);
 	assert_string_equal(vgw__classify_get_line(&classifier), gated[0]);
+	classify(&classifier, absent);
+	assert_int_equal(classifier.failure, VGW_FAILURE_USER);
+	assert_string_equal(vgw__classify_get_line(&classifier), absent[1]);
+	classify(&classifier, cut_off);
+	assert_int_equal(classifier.failure, VGW_FAILURE_USER);
+	classify(&classifier, too_big);
+	assert_int_equal(classifier.failure, VGW_FAILURE_MEMORY);
+	assert_string_equal(vgw__classify_get_line(&classifier), too_big[0]);
 	classify(&classifier, generic);
 	assert_int_equal(classifier.failure, VGW_FAILURE_UNKNOWN);
 	assert_string_equal(vgw__classify_get_line(&classifier), "KeyError: 'x'");

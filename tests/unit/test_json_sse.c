@@ -171,6 +171,37 @@ static void every_stream_in_one_piece_gives_what_it_holds(void **state)
 	}
 }
 
+static void words_behind_the_last_event_are_an_end_that_was_broken_off(void **state)
+{
+	static const struct row {
+		const char *bytes;
+		bool is_broken_off;
+	} rows[] = {
+		{ "", false },
+		{ CHUNK("a"), false },
+		{ CHUNK("a") "proxy error: lost", true },
+		{ CHUNK("a") "proxy error", true },
+		{ "proxy error: lost", true },
+		{ CHUNK("a") "data: [DONE]\n\n", false },
+		{ CHUNK("a") "data: [DONE]\n\nbye", false },
+		/* careless, but ends */
+		{ CHUNK("a") "data: [DONE]", false },
+		{ CHUNK("a") "data: [DONE]\n", false },
+		{ CHUNK("a") ": a comment\n", false },
+		{ CHUNK("a") "event: x\n", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct vgw__sse sse;
+
+		vgw__sse_init(&sse, 0);
+		vgw__sse_feed(&sse, rows[i].bytes, strlen(rows[i].bytes));
+		if (vgw__sse_is_broken_off(&sse) != rows[i].is_broken_off)
+			fail_msg("row %zu", i);
+	}
+}
+
 static void every_cut_into_two_pieces_gives_the_same(void **state)
 {
 	(void)state;
@@ -346,6 +377,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_stream_in_one_piece_gives_what_it_holds),
+		cmocka_unit_test(words_behind_the_last_event_are_an_end_that_was_broken_off),
 		cmocka_unit_test(every_cut_into_two_pieces_gives_the_same),
 		cmocka_unit_test(random_cuts_into_many_pieces_give_the_same),
 		cmocka_unit_test(the_boundary_is_known_after_every_byte),
