@@ -299,13 +299,14 @@ static vgw_status begin(struct vgw__http *http, vgw_error *err)
 {
 	vgw_status status = VGW_OK;
 
-	if (!http->endpoint)
+	if (!http->endpoint) {
 		status = vgw__endpoint_new(&http->endpoint, http->config.url, err);
-	if (status == VGW_OK)
-		status = vgw__host_check_endpoint(http->host, http->endpoint, err);
-	if (status != VGW_OK) {
-		vgw__endpoint_unref(http->endpoint);
-		http->endpoint = NULL;
+		if (status == VGW_OK) /* now: once joined, the server's thread reads it, too */
+			status = vgw__host_check_endpoint(http->host, http->endpoint, err);
+		if (status != VGW_OK) {
+			vgw__endpoint_unref(http->endpoint);
+			http->endpoint = NULL;
+		}
 	}
 	if (status == VGW_OK)
 		status = vgw__http_join(http, err);

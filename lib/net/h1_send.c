@@ -10,7 +10,10 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-enum { SEGMENTS_AT_ONCE = 32 };
+enum {
+	SEGMENTS_AT_ONCE = 32,
+	TURN_BYTES = 1 << 20, /* an engine that reads as fast as we write would otherwise have the loop for a whole body */
+};
 
 enum progress { ALL_SENT, BLOCKED, REFUSED };
 
@@ -60,7 +63,7 @@ vgw_status vgw__h1_compose(struct vgw__h1 *h1, const struct vgw__upstream_reques
 /* --- sending ----------------------------------------------------------------------------------------------------- */
 
 static int fill_segments(struct iovec *segments, const char *head, size_t head_len,
-	const struct vgw__upstream_request *request, const struct vgw__h1_sent *sent)
+	const struct vgw__upstream_request *request, const struct vgw__h1_sent *sent, size_t room)
 {
 	size_t body_count = request->has_body ? request->body_count : 0;
 	size_t offset = sent->offset;
@@ -68,11 +71,13 @@ static int fill_segments(struct iovec *segments, const char *head, size_t head_l
 
 	if (sent->head < head_len)
 		segments[count++] = (struct iovec){ (char *)head + sent->head, head_len - sent->head };
-	for (size_t i = sent->segment; i < body_count && count < SEGMENTS_AT_ONCE; i++) {
+	for (size_t i = sent->segment; i < body_count && count < SEGMENTS_AT_ONCE && room; i++) {
 		const struct vgw__span *span = &request->body[i];
+		size_t len = span->len - offset < room ? span->len - offset : room;
 
-		if (span->len > offset)
-			segments[count++] = (struct iovec){ (char *)span->data + offset, span->len - offset };
+		if (len)
+			segments[count++] = (struct iovec){ (char *)span->data + offset, len };
+		room -= len;
 		offset = 0;
 	}
 	return count;
@@ -98,15 +103,17 @@ static void count_sent(struct vgw__h1_sent *sent, size_t head_len, const struct 
 	}
 }
 
-/* A write that took less than was offered means a full socket: the next one would only say EAGAIN. */
+/* A write that took less than was offered means a full socket: the next one would only say EAGAIN. BLOCKED is also who
+ * has had its turn: the next one comes at once, and what else has happened comes first. */
 static enum progress send_some(struct vgw__h1_conn *conn, const char *head, size_t head_len,
 	const struct vgw__upstream_request *request, struct vgw__h1_sent *sent)
 {
 	struct iovec segments[SEGMENTS_AT_ONCE];
+	size_t room = TURN_BYTES;
 
 	for (;;) {
 		struct msghdr message = { .msg_iov = segments };
-		int count = fill_segments(segments, head, head_len, request, sent);
+		int count = fill_segments(segments, head, head_len, request, sent, room);
 		size_t offered = 0;
 		ssize_t written;
 
@@ -123,6 +130,9 @@ static enum progress send_some(struct vgw__h1_conn *conn, const char *head, size
 		count_sent(sent, head_len, request, (size_t)written);
 		if ((size_t)written < offered)
 			return BLOCKED;
+		room = room > (size_t)written ? room - (size_t)written : 0;
+		if (!room)
+			return fill_segments(segments, head, head_len, request, sent, 1) ? BLOCKED : ALL_SENT;
 	}
 }
 
